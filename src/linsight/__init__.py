@@ -1,0 +1,31 @@
+"""linsight: linear-time token mixers for PyTorch, and the vision and sequence tasks built on them."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__all__ = [
+    "data",
+    "densities",
+    "kernels",
+    "metrics",
+    "mixers",
+    "models",
+    "nn",
+    "ops",
+    "optim",
+    "reports",
+    "tasks",
+    "training",
+]
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from linsight import data, densities, kernels, metrics, mixers, models
+    from linsight import nn, ops, optim, reports, tasks, training
+
+
+def __getattr__(name: str) -> Any:
+    # Subpackages load on first use, so that `linsight --help` answers without importing torch.
+    if name in __all__:
+        return importlib.import_module(f"linsight.{name}")
+    raise AttributeError(f"module 'linsight' has no attribute {name!r}")
