@@ -20,8 +20,20 @@ __all__ = [
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from linsight import data, densities, kernels, metrics, mixers, models
-    from linsight import nn, ops, optim, reports, tasks, training
+    from linsight import (
+        data,
+        densities,
+        kernels,
+        metrics,
+        mixers,
+        models,
+        nn,
+        ops,
+        optim,
+        reports,
+        tasks,
+        training,
+    )
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,5 @@
+"""Compiled code and its dispatch: which engine computes an op, and why not a faster one."""
+
+from linsight.kernels.dispatch import OPS, Choice, choose
+
+__all__ = ["OPS", "Choice", "choose"]

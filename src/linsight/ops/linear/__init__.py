@@ -1,0 +1,7 @@
+"""Linear attention: one recurrence, its forms, and the choice among them."""
+
+from linsight.ops.linear.attention import linear_attention
+from linsight.ops.linear.auto import linear_attention_plan
+from linsight.ops.linear.bidirectional import global_linear_attention
+
+__all__ = ["global_linear_attention", "linear_attention", "linear_attention_plan"]

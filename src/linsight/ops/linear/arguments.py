@@ -1,0 +1,86 @@
+"""What linear attention refuses, in one line each."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["FORMS", "check", "check_state", "check_tokens"]
+
+FORMS = ("auto", "naive", "parallel", "chunk", "recurrent")
+READS = ("after", "before")
+
+
+def check_tokens(q: Tensor, k: Tensor, v: Tensor) -> None:
+    """Refuse q, k, v that are not floating point `(B, T, H, K)`, `(B, T, H, K)`, `(B, T, H, V)`."""
+    for name, x in (("q", q), ("k", k), ("v", v)):
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            raise TypeError(f"{name}: expected a floating-point tensor, got {_kind(x)}")
+        if x.ndim != 4:
+            axes = "(B, T, H, V)" if name == "v" else "(B, T, H, K)"
+            raise ValueError(f"{name}: expected 4 axes {axes}, got shape {tuple(x.shape)}")
+    if k.shape != q.shape:
+        raise ValueError(f"k: expected q's shape {tuple(q.shape)}, got {tuple(k.shape)}")
+    if v.shape[:3] != q.shape[:3]:
+        raise ValueError(
+            f"v: expected the batch, length and heads of q {tuple(q.shape[:3])} and any number of values, "
+            f"got shape {tuple(v.shape)}"
+        )
+
+
+def check(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    log_decay: Tensor | None,
+    bonus: Tensor | None,
+    *,
+    read: str,
+    form: str,
+    chunk_size: int | None,
+) -> None:
+    """Refuse what `linear_attention` cannot compute. Looks at shapes and dtypes, never at values."""
+    check_tokens(q, k, v)
+    batch, length, heads, features = q.shape
+    if read not in READS:
+        raise ValueError(f"read: expected 'after' or 'before', got {read!r}")
+    if form not in FORMS:
+        raise ValueError(f"form: expected one of {', '.join(FORMS)}, got {form!r}")
+    if chunk_size is not None:
+        if form not in ("auto", "chunk"):
+            raise ValueError(
+                f"chunk_size: only forms 'chunk' and 'auto' have chunks, got it with form {form!r}"
+            )
+        if chunk_size < 1:
+            raise ValueError(f"chunk_size: expected at least 1, got {chunk_size}")
+    if log_decay is not None:
+        _check_extra(
+            "log_decay",
+            log_decay,
+            q.device,
+            (heads,),
+            (batch, length, heads),
+            (batch, length, heads, features),
+        )
+    if bonus is not None:
+        if read != "before":
+            raise ValueError(f"bonus: only read='before' has a bonus, got it with read={read!r}")
+        _check_extra("bonus", bonus, q.device, (heads, features))
+
+
+def check_state(state: Tensor | None, shape: tuple[int, ...], device: torch.device) -> None:
+    """Refuse an initial state of another shape."""
+    if state is not None:
+        _check_extra("initial_state", state, device, shape)
+
+
+def _check_extra(name: str, x: Tensor, device: torch.device, *shapes: tuple[int, ...]) -> None:
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        raise TypeError(f"{name}: expected a floating-point tensor, got {_kind(x)}")
+    if x.shape not in shapes:
+        expected = " or ".join(str(tuple(shape)) for shape in shapes)
+        raise ValueError(f"{name}: expected shape {expected}, got {tuple(x.shape)}")
+    if x.device != device:
+        raise ValueError(f"{name}: expected device {device} as of q, got {x.device}")
+
+
+def _kind(x: object) -> str:
+    return f"a tensor of {x.dtype}" if isinstance(x, Tensor) else type(x).__name__

@@ -1,0 +1,41 @@
+"""The dispatcher names the engine that runs and, for every faster one, why it does not."""
+
+import pytest
+import torch
+
+from linsight import kernels, ops
+
+
+@pytest.mark.parametrize("op", kernels.OPS)
+@pytest.mark.parametrize("device", ["cpu", "cuda", torch.device("cuda", 0)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_every_op_has_an_engine_everywhere_and_a_reason_for_each_faster_one(op, device, dtype):
+    choice = kernels.choose(op, device, dtype)
+    assert choice.engine == "eager"
+    assert set(choice.passed_over) == {"triton", "compiled"}
+    assert all(choice.passed_over.values())
+
+
+def test_reasons_tell_a_missing_kernel_from_another_device():
+    reasons = kernels.choose("linear_attention", "cpu", torch.float32).passed_over
+    assert reasons == {
+        "triton": "runs on cuda alone",
+        "compiled": "linsight has no compiled kernel of linear_attention yet",
+    }
+
+
+def test_a_faster_engine_is_chosen_once_the_op_has_it(monkeypatch):
+    monkeypatch.setitem(kernels.OPS, "linear_attention", ("compiled", "eager"))
+    assert kernels.choose("linear_attention", "cpu", torch.float32).engine == "compiled"
+    assert kernels.choose("linear_attention", "cuda", torch.float32).engine == "eager"
+
+
+def test_the_table_names_public_ops():
+    assert all(callable(getattr(ops, op)) for op in kernels.OPS)
+
+
+def test_unknown_ops_and_integers_are_refused():
+    with pytest.raises(ValueError, match=r"op: expected one of linear_attention, got 'attention'"):
+        kernels.choose("attention", "cpu", torch.float32)
+    with pytest.raises(TypeError, match=r"dtype: expected a floating-point dtype, got torch\.int64"):
+        kernels.choose("linear_attention", "cpu", torch.int64)
