@@ -1,0 +1,6 @@
+"""Token mixers: one contract, `y, state = mixer(x, state=None, lengths=None)`."""
+
+from linsight.mixers.base import Cost, Mixer, MixerConfig
+from linsight.mixers.build import AnyMixerConfig, build, config, kinds
+
+__all__ = ["AnyMixerConfig", "Cost", "Mixer", "MixerConfig", "build", "config", "kinds"]

@@ -1,0 +1,72 @@
+"""The mixers under contract: every registered kind, in the variants that matter."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from laws import State
+from torch import Tensor
+
+from linsight import mixers
+
+DIM = 8
+VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "linear": [
+        *(
+            {"feature_map": name}
+            for name in ("elu1", "relu", "relu2", "identity", "softmax", "taylor2", "dpfp")
+        ),
+        {"feature_map": "elu1", "normalise": False},
+    ],
+    "softmax": [{"positions": "none"}, {"positions": "rotary"}],
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One kind of mixer with its options."""
+
+    kind: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return "-".join([self.kind, *(str(value) for value in self.options.values())])
+
+    def __call__(self, dtype: torch.dtype = torch.float64, dim: int = DIM, **options: Any) -> mixers.Mixer:
+        """A mixer with every parameter moved off its initial value, so that no law holds by a zero."""
+        torch.manual_seed(0)
+        mixer = mixers.build(self.kind, dim=dim, **{"heads": 2, **self.options, **options})
+        with torch.no_grad():
+            for parameter in mixer.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+        return mixer.to(dtype)
+
+    def started(self, mixer: mixers.Mixer, batch: int, length: int = 5) -> State:
+        """The state after `length` random tokens."""
+        dtype = next(mixer.parameters()).dtype
+        with torch.no_grad():
+            return mixer(signal(batch, length, mixer.dim, seed=9).to(dtype))[1]
+
+    @property
+    def sees_order(self) -> bool:
+        """Whether the order of earlier tokens matters."""
+        return "rotary" in self.options.values()
+
+
+def signal(batch: int, length: int, dim: int = DIM, seed: int = 0) -> Tensor:
+    """Standard normal tokens in float64."""
+    return torch.randn(batch, length, dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+CASES = [Case(kind, options) for kind in mixers.kinds() for options in VARIANTS.get(kind, [{}])]
+
+
+@pytest.fixture(params=CASES, ids=str)
+def case(request: pytest.FixtureRequest) -> Case:
+    return request.param
+
+
+@pytest.fixture(name="signal")
+def _signal():
+    return signal

@@ -1,0 +1,151 @@
+"""What every registered mixer refuses, and with which words (spec/mixers.md, section 2: 4, 11, 16)."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from linsight import mixers
+
+
+def refused(error, match, call):
+    with pytest.raises(error, match=match) as info:
+        call()
+    assert "\n" not in str(info.value), "a refusal is one line"
+
+
+def test_x_of_another_shape(case, signal):
+    mixer = case()
+    refused(ValueError, r"x.*\(?batch", lambda: mixer(signal(2, 3)[0]))
+    refused(ValueError, r"x.*8.*6|dim.*8.*6|6.*8", lambda: mixer(signal(2, 3, 6)))
+
+
+def test_x_that_is_not_real(case):
+    refused((TypeError, ValueError), "x", lambda: case()(torch.ones(2, 3, 8, dtype=torch.int64)))
+
+
+@pytest.mark.parametrize("lengths", [(4, 1), (-1, 2), (2,), (1, 1, 1)], ids=str)
+def test_lengths_out_of_range_or_of_another_batch(case, signal, lengths):
+    refused(ValueError, "lengths", lambda: case()(signal(2, 3), None, torch.tensor(lengths)))
+
+
+def test_lengths_that_are_not_whole_numbers(case, signal):
+    for lengths in (torch.tensor([1.0, 2.0]), torch.tensor([True, False])):
+        refused(
+            (TypeError, ValueError), "lengths", lambda lengths=lengths: case()(signal(2, 3), None, lengths)
+        )
+
+
+def test_a_mask_in_the_place_of_lengths(case, signal):
+    mask = torch.tensor([[False, True, True], [True, False, True]])
+    refused(ValueError, "lengths.*right|right.*lengths", lambda: case()(signal(2, 3), None, mask))
+
+
+def test_a_state_of_another_batch(case, signal):
+    mixer = case()
+    refused(ValueError, "state", lambda: mixer(signal(3, 4), case.started(mixer, 2)))
+
+
+def test_a_state_of_another_width(case, signal):
+    mixer, wide = case(), case(dim=16)
+    refused(ValueError, "state", lambda: mixer(signal(2, 4), case.started(wide, 2)))
+
+
+def test_a_state_of_another_mixer(case, signal):
+    mixer = case()
+    for kind in mixers.kinds():
+        if kind != case.kind:
+            other = mixers.build(kind, dim=8).double()
+            refused(
+                (ValueError, TypeError),
+                "state",
+                lambda other=other: mixer(signal(2, 4), other.initial_state(2)),
+            )
+    refused((ValueError, TypeError), "state", lambda: mixer(signal(2, 4), torch.zeros(2, 3)))
+
+
+def test_a_state_given_to_a_bidirectional_mixer(case, signal):
+    state = case().initial_state(2)
+    refused(ValueError, "state.*causal|causal.*state", lambda: case(causal=False)(signal(2, 4), state))
+
+
+def test_a_bidirectional_mixer_has_no_state(case, signal):
+    mixer = case(causal=False)
+    assert mixer.causal is False
+    assert mixer(signal(2, 4))[1] is None
+
+
+def test_an_unknown_form_set_later(case):
+    mixer = case()
+
+    def set_form():
+        mixer.form = "fastest"
+
+    refused((ValueError, NotImplementedError), "fastest.*parallel", set_form)
+
+
+def test_a_form_the_mixer_does_not_have(case):
+    missing = {"naive", "parallel", "chunk", "recurrent"} - set(case().forms)
+    for form in sorted(missing):
+        refused(NotImplementedError, "parallel", lambda form=form: case(form=form))
+
+
+def test_an_unknown_kind_names_the_known_ones():
+    refused(ValueError, "linaer.*linear.*softmax", lambda: mixers.build("linaer", dim=8))
+
+
+def test_an_unknown_option_is_named(case):
+    refused((ValueError, TypeError), "widht", lambda: mixers.build(case.kind, dim=8, widht=1))
+
+
+@pytest.mark.parametrize("kind", mixers.kinds())
+def test_dim_that_does_not_divide_into_heads(kind):
+    refused(ValueError, r"dim 10\D.*heads 4", lambda: mixers.build(kind, dim=10, heads=4))
+    for dim in (0, -8):
+        refused(ValueError, "dim", lambda dim=dim: mixers.build(kind, dim=dim, heads=2))
+    for heads in (0, -2):
+        refused(ValueError, "heads", lambda heads=heads: mixers.build(kind, dim=8, heads=heads))
+
+
+def test_an_unknown_feature_map_names_the_known_ones():
+    refused(
+        ValueError, "elu2.*elu1.*taylor2", lambda: mixers.build("linear", dim=8, heads=2, feature_map="elu2")
+    )
+
+
+def test_a_signed_feature_map_has_no_normaliser():
+    refused(
+        ValueError,
+        "identity.*normalise|normalise.*identity",
+        lambda: mixers.build("linear", dim=8, heads=2, feature_map="identity", normalise=True),
+    )
+    mixers.build("linear", dim=8, heads=2, feature_map="identity", normalise=False)
+
+
+CHOICES = """
+from linsight import mixers
+for kind, option in {choices}:
+    try:
+        mixers.build(kind, dim=8, heads=2, **{{option: "fastest"}})
+        print(kind, option, "was accepted")
+    except (ValueError, NotImplementedError) as error:
+        print(error)
+"""
+
+
+def test_an_unknown_choice_names_the_known_ones():
+    """In another process: here the shape checks would catch it before the code a user runs does."""
+    choices = [*((kind, "form") for kind in mixers.kinds()), ("softmax", "positions")]
+    program = CHOICES.format(choices=choices)
+    printed = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout
+    for (_, option), line in zip(choices, printed.splitlines(), strict=True):
+        assert option in line
+        assert "fastest" in line
+        assert {"form": "parallel", "positions": "rotary"}[option] in line
+
+
+def test_rotary_positions_need_an_even_head_width():
+    refused(ValueError, "rotary|even", lambda: mixers.build("softmax", dim=6, heads=2, positions="rotary"))
