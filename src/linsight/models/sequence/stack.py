@@ -1,0 +1,101 @@
+"""A stack of pre-norm blocks, each a token mixer and a gated feed-forward network."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from linsight.config import Config
+from linsight.mixers import AnyMixerConfig, Mixer, MixerConfig, config
+from linsight.nn import GatedMLP
+
+__all__ = ["Block", "SequenceConfig", "Stack"]
+
+
+@dataclass(frozen=True)
+class SequenceConfig(Config):
+    """Width, depth and mixers of a stack; the mixers' pattern is repeated over the layers."""
+
+    dim: int = 128
+    layers: int = 4
+    mlp_dim: int = 256
+    mixers: tuple[AnyMixerConfig, ...] = (config("linear"),)
+
+    def __post_init__(self) -> None:
+        """Refuse what no stack can be built of."""
+        for name in ("dim", "layers", "mlp_dim"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if not self.mixers:
+            raise ValueError("mixers: expected at least one mixer configuration, got none")
+
+    def mixer_of_layer(self, layer: int) -> MixerConfig:
+        """The configuration of the mixer in this layer."""
+        return self.mixers[layer % len(self.mixers)]
+
+
+class Block(nn.Module):
+    """x + mixer(norm(x)), then x + mlp(norm(x))."""
+
+    def __init__(self, dim: int, mlp_dim: int, mixer: Mixer) -> None:
+        super().__init__()
+        # Layer norm, fused on the CPU: 0.7 ms forward and backward where RMSNorm takes 15 (64 x 98 x 128).
+        self.mixer_norm = nn.LayerNorm(dim, bias=False)
+        self.mixer = mixer
+        self.mlp_norm = nn.LayerNorm(dim, bias=False)
+        self.mlp = GatedMLP(dim, mlp_dim)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch length dim"],
+        state: Any = None,
+        lengths: Int[Tensor, " batch"] | None = None,
+    ) -> tuple[Float[Tensor, "batch length dim"], Any]:
+        """One block; `state` and `lengths` are the mixer's."""
+        mixed, state = self.mixer(self.mixer_norm(x), state, lengths)
+        x = x + mixed
+        return x + self.mlp(self.mlp_norm(x)), state
+
+
+class Stack(nn.Module):
+    """Blocks in a row and a last norm, under the split law: `h, state = stack(x, state=None, lengths=None)`.
+
+    The state is a tuple with the mixers' states in order. `causal=False` makes every mixer see all tokens;
+    the states are then None. At padded places the output is of no meaning.
+
+    Raises:
+        ValueError: A state of another depth; what the mixers refuse.
+    """
+
+    def __init__(self, config: SequenceConfig, *, causal: bool = True) -> None:
+        super().__init__()
+        blocks = [
+            Block(config.dim, config.mlp_dim, config.mixer_of_layer(layer).build(config.dim, causal=causal))
+            for layer in range(config.layers)
+        ]
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = nn.LayerNorm(config.dim, bias=False)
+        # Residual branches start small enough that the stack's output does not grow with its depth.
+        scale = (2 * config.layers) ** -0.5
+        with torch.no_grad():
+            for block in blocks:
+                block.mixer.out.weight.mul_(scale)
+                block.mlp.out.weight.mul_(scale)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch length dim"],
+        state: tuple | None = None,
+        lengths: Int[Tensor, " batch"] | None = None,
+    ) -> tuple[Float[Tensor, "batch length dim"], tuple]:
+        """Run all blocks, carrying each mixer's state."""
+        states = (None,) * len(self.blocks) if state is None else state
+        if len(states) != len(self.blocks):
+            raise ValueError(f"state: expected one for each of {len(self.blocks)} layers, got {len(states)}")
+        carried = []
+        for block, block_state in zip(self.blocks, states, strict=True):
+            x, block_state = block(x, block_state, lengths)
+            carried.append(block_state)
+        return self.norm(x), tuple(carried)

@@ -1,0 +1,106 @@
+"""A stack is its blocks in a row, and obeys the split law whatever mixers it holds."""
+
+import pytest
+import torch
+from torch import nn
+
+from linsight.mixers import config
+from linsight.models.sequence import SequenceConfig, Stack
+
+
+def _stack(sequence_config, pattern: str, *, layers: int = 3, causal: bool = True) -> Stack:
+    return Stack(sequence_config(pattern, layers), causal=causal).double()
+
+
+def _assert_states(found, expected) -> None:
+    for one, other in zip(found, expected, strict=True):
+        assert type(one) is type(other)
+        for a, b in zip(one, other, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-11)
+
+
+@pytest.mark.parametrize("cuts", [(1,), (4, 5), (2, 3, 8), tuple(range(1, 11))], ids=str)
+def test_pieces_with_the_state_carried_are_the_whole(sequence_config, pattern: str, cuts) -> None:
+    stack = _stack(sequence_config, pattern)
+    x = torch.randn(2, 11, 8, dtype=torch.float64)
+    whole, final = stack(x)
+    state, outputs = None, []
+    for first, last in zip((0, *cuts), (*cuts, 11), strict=True):
+        h, state = stack(x[:, first:last], state)
+        outputs.append(h)
+    torch.testing.assert_close(torch.cat(outputs, dim=1), whole, rtol=1e-10, atol=1e-11)
+    _assert_states(state, final)
+
+
+def test_the_pattern_of_mixers_is_repeated_over_the_layers(sequence_config) -> None:
+    stack = _stack(sequence_config, "mixed", layers=5)
+    kinds = [block.mixer.config.kind for block in stack.blocks]
+    assert kinds == ["linear", "softmax", "linear", "softmax", "linear"]
+
+
+def test_ragged_rows_are_the_rows_alone(sequence_config, pattern: str) -> None:
+    stack = _stack(sequence_config, pattern)
+    x = torch.randn(3, 9, 8, dtype=torch.float64)
+    lengths = torch.tensor([9, 2, 5])
+    together, states = stack(x, None, lengths)
+    after, _ = stack(x[:, :2], states)
+    for row, length in enumerate(lengths.tolist()):
+        alone, state = stack(x[row : row + 1, :length])
+        torch.testing.assert_close(together[row, :length], alone[0], rtol=1e-10, atol=1e-11)
+        next_alone, _ = stack(x[row : row + 1, :2], state)
+        torch.testing.assert_close(after[row], next_alone[0], rtol=1e-10, atol=1e-11)
+
+
+def test_a_stack_is_its_formula(sequence_config) -> None:
+    """x + mixer(norm(x)), x + mlp(norm(x)), layer by layer, then the last norm."""
+    stack = _stack(sequence_config, "mixed", layers=2)
+    x = torch.randn(2, 5, 8, dtype=torch.float64)
+
+    def norm(x, weight):
+        return (x - x.mean(-1, keepdim=True)) / (x.var(-1, correction=0, keepdim=True) + 1e-5).sqrt() * weight
+
+    expected = x
+    for block in stack.blocks:
+        expected = expected + block.mixer(norm(expected, block.mixer_norm.weight))[0]
+        expected = expected + block.mlp(norm(expected, block.mlp_norm.weight))
+    expected = norm(expected, stack.norm.weight)
+    torch.testing.assert_close(stack(x)[0], expected, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_causal_says_whether_the_first_token_sees_the_last(sequence_config, pattern, causal) -> None:
+    stack = _stack(sequence_config, pattern, causal=causal)
+    x = torch.randn(1, 6, 8, dtype=torch.float64)
+    other = x.clone()
+    other[:, -1] += 1
+    (first, state), (second, _) = stack(x), stack(other)
+    assert torch.equal(first[:, 0], second[:, 0]) == causal
+    assert all((layer is None) != causal for layer in state)
+
+
+def test_the_outputs_of_branches_start_smaller_in_deeper_stacks() -> None:
+    """Each of the 2 L branches ends in weights of std (6 L dim)^(-1/2): torch's own over the root of 2 L."""
+    for layers in (1, 8):
+        stack = Stack(SequenceConfig(dim=64, layers=layers, mlp_dim=64, mixers=(config("linear"),)))
+        for block in stack.blocks:
+            for branch in (block.mixer.out, block.mlp.out):
+                assert isinstance(branch, nn.Linear)
+                assert branch.weight.std().item() == pytest.approx((6 * layers * 64) ** -0.5, rel=0.05)
+
+
+@pytest.mark.parametrize("name", ["dim", "layers", "mlp_dim"])
+def test_a_size_below_1_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}: expected at least 1, got 0"):
+        SequenceConfig(**{name: 0})
+
+
+def test_no_mixers_are_refused() -> None:
+    with pytest.raises(ValueError, match="mixers: expected at least one mixer configuration, got none"):
+        SequenceConfig(mixers=())
+
+
+def test_a_state_of_another_depth_is_refused(sequence_config) -> None:
+    x = torch.randn(1, 2, 8, dtype=torch.float64)
+    _, state = _stack(sequence_config, "linear", layers=2)(x)
+    with pytest.raises(ValueError, match="state: expected one for each of 3 layers, got 2"):
+        _stack(sequence_config, "linear", layers=3)(x, state)
