@@ -1,0 +1,148 @@
+"""The one place that knows Lightning: any task, driven by its Trainer."""
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+from typing import Any, cast
+
+import lightning.pytorch as lightning
+import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from linsight.tasks.base import Task
+from linsight.training.batches import Step
+from linsight.training.recorder import Recorder
+from linsight.training.session import Session
+
+__all__ = ["Diverged", "TaskModule", "train"]
+
+MAX_SKIPPED = 10
+
+
+class Diverged(RuntimeError):
+    """Training met numbers that are not finite; the weights are those before the step."""
+
+
+def train(task: Task, session: Session, recorder: Recorder) -> None:
+    """Run the steps that remain, or until the recorder wants to stop.
+
+    Raises:
+        Diverged: The loss is not finite, or the gradient is not for the tenth step in a row.
+    """
+    training = session.config.training
+    with _quiet():
+        trainer = lightning.Trainer(
+            accelerator="gpu" if session.device.type == "cuda" else "cpu",
+            devices=1,
+            precision="bf16-mixed" if training.precision == "bfloat16" else "32-true",
+            max_epochs=1,  # of all the steps that remain: epochs are the loader's business
+            # Rows, checkpoints, progress and validation are the recorder's: exact, and free between.
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            limit_val_batches=0,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+        )
+        # Lightning raises at a SIGTERM that came before the first step; the recorder has seen it too by then.
+        with contextlib.suppress(SIGTERMException):
+            trainer.fit(TaskModule(task, session, recorder), session.loader)
+
+
+class TaskModule(lightning.LightningModule):
+    """A task and its session as Lightning sees them."""
+
+    def __init__(self, task: Task, session: Session, recorder: Recorder) -> None:
+        super().__init__()
+        self.automatic_optimization = False  # a step has parts, may be skipped, and reports its norm
+        self.model = session.model
+        self.task, self.session, self.recorder = task, session, recorder
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The session's optimiser, built before, so that a checkpoint could be loaded into it."""
+        return self.session.optimizer
+
+    def on_train_start(self) -> None:
+        """Mode, random state and clock of the first step."""
+        self.model.train()
+        self.session.begin()
+        self.recorder.start()
+
+    def training_step(self, batch: Step, index: int) -> None:
+        """One update of the weights."""
+        session = self.session
+        step = session.step + 1
+        lr = session.set_learning_rate(step)
+        means = self._backward(batch, step)
+        norm = self._clip()
+        if norm < float("inf"):
+            cast(LightningOptimizer, self.optimizers()).step()
+            session.skipped_in_a_row = 0
+        else:
+            self._skip(norm, batch, step)
+        session.optimizer.zero_grad(set_to_none=True)
+        session.step = step
+        session.mean.add({**means, "learning_rate": lr, "gradient_norm": norm})
+
+    def on_train_batch_end(self, outputs: Any, batch: Step, batch_idx: int) -> None:
+        """Rows, validation and checkpoints, which are the recorder's."""
+        if self.recorder.after_step(self.validate):
+            self.trainer.should_stop = True
+
+    def validate(self) -> dict[str, float]:
+        """The task's cheap look at its validation split, in the precision of training."""
+        self.model.eval()
+        with torch.no_grad(), self.trainer.precision_plugin.val_step_context():
+            numbers = self.task.validate(self.model)
+        self.model.train()
+        return numbers
+
+    def _backward(self, batch: Step, step: int) -> dict[str, float]:
+        means: dict[str, float] = {}
+        share = 1 / len(batch.parts)
+        for part in batch.parts:
+            loss, logs = self.task.loss(self.model, part)
+            if not torch.isfinite(loss):
+                raise Diverged(f"the loss is {loss.item()} at step {step} ({batch.name})")
+            self.manual_backward(loss * share)
+            for name, value in {"loss": loss, **logs}.items():
+                means[f"train/{name}"] = means.get(f"train/{name}", 0.0) + share * value.item()
+        return means
+
+    def _clip(self) -> float:
+        """Shorten the gradient where it is too long; returns its norm before."""
+        parameters = [p for group in self.session.optimizer.param_groups for p in group["params"]]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        limit = self.session.config.training.clip_norm
+        if limit is not None:
+            torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+        return norm.item()
+
+    def _skip(self, norm: float, batch: Step, step: int) -> None:
+        session = self.session
+        session.skipped += 1
+        session.skipped_in_a_row += 1
+        if session.skipped_in_a_row >= MAX_SKIPPED:
+            times = f"for the {MAX_SKIPPED}th step in a row"
+            raise Diverged(f"the gradient's norm is {norm} at step {step}, {times} ({batch.name})")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's banners and tips to itself; its errors are exceptions."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # Lightning 2.6 on torch 2.13; by its text, so that no warning of ours or of a task is lost.
+            text = r"`isinstance\(treespec, LeafSpec\)` is deprecated"
+            warnings.filterwarnings("ignore", text, FutureWarning)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

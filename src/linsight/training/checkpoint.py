@@ -1,0 +1,107 @@
+"""Checkpoints: one safetensors file each, with a SHA-256 over everything in it; no pickle."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from linsight.training.files import digest_tensors, remove_leftovers, write_atomically
+
+__all__ = ["Checkpoint", "last_step", "latest_checkpoint", "read_checkpoint", "save_checkpoint"]
+
+FORMAT = "linsight checkpoint 1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that a training needs to go on: named tensors on the CPU, and plain data that fits into JSON."""
+
+    step: int
+    tensors: Mapping[str, Tensor]
+    state: Mapping[str, Any]
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
+    """Write a checkpoint atomically, then delete all but the newest `keep`.
+
+    Raises:
+        OSError: The file cannot be written; the older checkpoints are intact.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
+    state = json.dumps({"format": FORMAT, "step": checkpoint.step, **checkpoint.state}, sort_keys=True)
+    digest = digest_tensors(checkpoint.tensors, extra=state)
+    path = folder / f"step-{checkpoint.step:09d}.safetensors"
+    write_atomically(
+        path, safetensors.torch.save(dict(checkpoint.tensors), {"state": state, "sha256": digest})
+    )
+    for old in _files(folder)[:-keep]:
+        old.unlink()
+    return path
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint and check every byte of it.
+
+    Raises:
+        RuntimeError: Truncated, damaged, or no checkpoint of linsight; the message begins with the path.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            # Copies: a tensor mapped from the file would be aligned, and so computed, differently.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+    except safetensors.SafetensorError as error:
+        raise RuntimeError(f"{path}: damaged checkpoint ({error})") from None
+    state = metadata.get("state", "")
+    if digest_tensors(tensors, extra=state) != metadata.get("sha256"):
+        raise RuntimeError(f"{path}: damaged checkpoint (its SHA-256 does not match)")
+    content = json.loads(state)
+    if content.pop("format") != FORMAT:
+        raise RuntimeError(f"{path}: of another version of linsight; this one reads '{FORMAT}'")
+    return Checkpoint(content.pop("step"), tensors, content)
+
+
+def last_step(folder: Path) -> int | None:
+    """The step of the newest checkpoint by its name, unread; None when there is none."""
+    files = _files(folder)
+    return int(files[-1].stem.removeprefix("step-")) if files else None
+
+
+def latest_checkpoint(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint, or None when there is none.
+
+    Raises:
+        RuntimeError: The newest is damaged. It is not passed over in silence: the message names it and the
+            newest older one that is good, and what to do.
+    """
+    files = _files(folder)
+    if not files:
+        return None
+    try:
+        return read_checkpoint(files[-1])
+    except RuntimeError as error:
+        good = next((path.name for path in reversed(files[:-1]) if _is_good(path)), None)
+        advice = (
+            f"delete it to go on from {good}, which is good"
+            if good
+            else "no older checkpoint is good: delete the folder of checkpoints to start again"
+        )
+        raise RuntimeError(f"{error}; {advice}") from None
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*.safetensors"))
+
+
+def _is_good(path: Path) -> bool:
+    try:
+        read_checkpoint(path)
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,133 @@
+"""Training from a configuration to a model in a folder; interrupted anywhere, it goes on exactly."""
+
+import contextlib
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from linsight.tasks.base import Task
+from linsight.training.batches import make_loader
+from linsight.training.checkpoint import last_step, latest_checkpoint
+from linsight.training.config import RunConfig
+from linsight.training.display import Display, reporter
+from linsight.training.hardware import pick_device
+from linsight.training.header import header
+from linsight.training.interrupts import Interrupted, Stop, StopNow
+from linsight.training.lock import locked
+from linsight.training.pretrained import is_pretrained, save_pretrained
+from linsight.training.progress import Reporter
+from linsight.training.recorder import Recorder, kept, writing
+from linsight.training.run import Run, open_run
+from linsight.training.session import Session
+
+__all__ = ["Outcome", "fit"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What `fit` did.
+
+    `seconds` are of training, over all of the run's sittings; `metrics` are the latest value of every series
+    in `metrics.csv` that this sitting wrote, empty when nothing was to do.
+    """
+
+    run: Run
+    status: Literal["trained", "nothing to do"]
+    steps: int
+    seconds: float
+    skipped_steps: int
+    metrics: dict[str, float]
+
+
+def fit(
+    config: RunConfig,
+    run: Run | str | os.PathLike[str],
+    *,
+    task: Task | None = None,
+    progress: Display = "auto",
+) -> Outcome:
+    """Train the model of a configuration in a run folder, or go on with it; at the end `model/` is written.
+
+    After an interruption of any kind (`kill -9` too) the same call goes on from the last checkpoint, and the
+    final weights are those of an undisturbed run, bit for bit, on the same machine with as many threads.
+
+    Args:
+        config: The run, complete.
+        run: The run's folder, which is made if missing, or an opened run.
+        task: Built from `config.task` if not given.
+        progress: On standard error: `rich` a bar, `plain` a line every ten seconds, `none` nothing, `auto` a
+            bar on a terminal and lines elsewhere.
+
+    Raises:
+        ValueError: The folder holds a run of another configuration, or something else.
+        RuntimeError: Another process trains here; the last checkpoint is damaged; the loss is not finite, or
+            ten gradients in a row are not; a file cannot be written. Earlier checkpoints are intact.
+        Interrupted: SIGINT or SIGTERM came; after the first the step was finished and its checkpoint written.
+            It is a KeyboardInterrupt with an `exit_code`.
+    """
+    run = run if isinstance(run, Run) else open_run(run, config)
+    if run.config != config:
+        raise ValueError(f"run: {run.folder} was opened with another configuration; open it with this one")
+    training = config.training
+    found = last_step(run.checkpoints)
+    show = reporter(progress, steps=training.steps, batch_size=training.batch_size, start=found or 0)
+    with contextlib.closing(show), locked(run.folder, show.say):
+        if found == training.steps and is_pretrained(run.model):
+            show.say(f"{run.folder}: all {training.steps:,} steps are done, nothing to do")
+            return Outcome(run, "nothing to do", training.steps, 0.0, 0, {})
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())[:1]):
+            task = config.task.build() if task is None else task
+            return _train(config, run, task, show)
+
+
+def _train(config: RunConfig, run: Run, task: Task, show: Reporter) -> Outcome:
+    session = _session(config, run, task, show)
+    metrics: dict[str, float] = {}
+    if session.step < config.training.steps:
+        metrics = _remaining_steps(run, task, session, show)
+    else:
+        _write_model(run, session, show)
+    return Outcome(run, "trained", session.step, session.seconds, session.skipped, metrics)
+
+
+def _session(config: RunConfig, run: Run, task: Task, show: Reporter) -> Session:
+    torch.manual_seed(config.training.seed)
+    session = Session(config, task.build_model(), make_loader(task, config.training), pick_device())
+    for line in header(run, task, session):
+        show.say(line)
+    checkpoint = latest_checkpoint(run.checkpoints)
+    if checkpoint is not None:
+        changes = session.restore(checkpoint, where=str(run.checkpoints))
+        show.say(f"resumed after step {session.step:,}")
+        for change in changes:
+            show.say(f"warning: the result may differ from an undisturbed run in its last digits: {change}")
+    return session
+
+
+def _remaining_steps(run: Run, task: Task, session: Session, show: Reporter) -> dict[str, float]:
+    from linsight.training.adapter import Diverged, train  # Lightning takes seconds to import
+
+    with Stop() as stop, Recorder(run, session, show, stop) as recorder:
+        try:
+            train(task, session, recorder)
+            if session.step == session.config.training.steps:
+                _write_model(run, session, show)
+        except StopNow:
+            raise Interrupted(f"stopped at once; {kept(run)}", stop.number) from None
+        except Diverged as error:
+            raise RuntimeError(f"{error}; {kept(run)}; {_ADVICE}") from None
+    if stop:
+        message = f"interrupted after step {session.step:,}; {kept(run)}, the same command goes on"
+        raise Interrupted(message, stop.number)
+    return recorder.latest
+
+
+def _write_model(run: Run, session: Session, show: Reporter) -> None:
+    with writing(run):
+        save_pretrained(session.model, session.config, run.model)
+    show.say(f"model: {run.model}")
+
+
+_ADVICE = "in a new run try a lower learning rate, a longer warm-up, or precision float32"

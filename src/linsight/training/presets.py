@@ -1,0 +1,50 @@
+"""Complete configurations by task and name; each says which run supports its values, or `untuned`."""
+
+from collections.abc import Callable
+
+from linsight.optim import AdamWConfig, WarmupCosineConfig
+from linsight.tasks.generate import GenerateConfig
+from linsight.training.config import RunConfig, TrainingConfig
+from linsight.training.hardware import best_precision
+
+__all__ = ["PRESETS", "generate_default", "generate_tiny"]
+
+
+def generate_default() -> RunConfig:
+    """p(x, y) of MNIST in about 5 minutes of two cores; LOG.md has the runs behind its values."""
+    return RunConfig(
+        version=RunConfig.VERSION,
+        task=GenerateConfig(label_weight=5.0),
+        training=TrainingConfig(
+            steps=2200,
+            batch_size=32,
+            optimizer=AdamWConfig(lr=3e-3, betas=(0.9, 0.99), weight_decay=0.05),
+            schedule=WarmupCosineConfig(warmup_steps=40, final=0.02),
+            precision=best_precision(),
+            validate_every=550,
+            checkpoint_every=275,
+        ),
+    )
+
+
+def generate_tiny() -> RunConfig:
+    """The default's model and data for 20 steps: does everything run? Untuned."""
+    return RunConfig(
+        version=RunConfig.VERSION,
+        task=GenerateConfig(validate_images=100, bayes_images=100),
+        training=TrainingConfig(
+            steps=20,
+            batch_size=16,
+            optimizer=AdamWConfig(lr=3e-3),
+            precision=best_precision(),
+            log_every=5,
+            validate_every=10,
+            checkpoint_every=10,
+        ),
+    )
+
+
+PRESETS: dict[str, dict[str, Callable[[], RunConfig]]] = {
+    "generate": {"default": generate_default, "tiny": generate_tiny},
+}
+"""Task kind -> preset name -> function; the first line of its docstring is its help."""

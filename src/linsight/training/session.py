@@ -1,0 +1,125 @@
+"""A training in progress: everything a checkpoint must hold, taken out and put back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from linsight.data import Loader
+from linsight.training.batches import Step
+from linsight.training.checkpoint import Checkpoint
+from linsight.training.config import RunConfig
+from linsight.training.metrics import Mean
+from linsight.training.weights import collect_weights, restore_weights
+
+__all__ = ["Session"]
+
+
+class Session:
+    """Model, optimiser, loader and counters of a training, on the device where it runs.
+
+    The schedule has no state: the learning rate is a function of the step.
+    """
+
+    def __init__(
+        self, config: RunConfig, model: nn.Module, loader: Loader[Step], device: torch.device
+    ) -> None:
+        self.config, self.model, self.loader, self.device = config, model.to(device), loader, device
+        self.optimizer = config.training.optimizer.build(self.model)
+        for group in self.optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+        self.step = 0
+        self.skipped = 0
+        self.skipped_in_a_row = 0
+        self.seconds = 0.0
+        self.mean = Mean()
+        self._random: dict[str, Tensor] | None = None
+
+    def begin(self) -> None:
+        """After `restore`: torch's random state, which dropout reads, is that after the last step."""
+        if self._random is not None:
+            _set_random_states(self._random, self.device)
+
+    def set_learning_rate(self, step: int) -> float:
+        """Set every group's learning rate to that of a step; returns the general one."""
+        training = self.config.training
+        factor = training.schedule.factor(step, training.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+        return training.optimizer.lr * factor
+
+    def checkpoint(self) -> Checkpoint:
+        """The state after the last step, copied to the CPU."""
+        tensors = {f"model/{name}": tensor for name, tensor in collect_weights(self.model).items()}
+        optimizer = self.optimizer.state_dict()
+        for key, state in optimizer["state"].items():
+            for name, value in state.items():
+                tensors[f"optimizer/{key}/{name}"] = value.detach().to("cpu", copy=True).contiguous()
+        tensors |= {f"rng/{name}": state for name, state in _random_states(self.device).items()}
+        state = {
+            "groups": optimizer["param_groups"],
+            "loader": self.loader.state_dict(),
+            "mean": self.mean.state_dict(),
+            "seconds": self.seconds,
+            "skipped": self.skipped,
+            "skipped_in_a_row": self.skipped_in_a_row,
+            "environment": self._environment(),
+        }
+        return Checkpoint(self.step, tensors, state)
+
+    def restore(self, checkpoint: Checkpoint, *, where: str) -> list[str]:
+        """Go on from a checkpoint; returns what is different in the environment since then.
+
+        Raises:
+            RuntimeError: It is of another model (the message begins with `where`), grouping, or data.
+        """
+        state = checkpoint.state
+        restore_weights(self.model, _under("model/", checkpoint.tensors), where=where)
+        self.optimizer.load_state_dict(
+            {"state": _optimizer_state(checkpoint.tensors), "param_groups": _groups(state["groups"])}
+        )
+        self.loader.load_state_dict(state["loader"])
+        self.mean.load_state_dict(state["mean"])
+        self.step, self.seconds = checkpoint.step, state["seconds"]
+        self.skipped, self.skipped_in_a_row = state["skipped"], state["skipped_in_a_row"]
+        self._random = _under("rng/", checkpoint.tensors)
+        now = self._environment()
+        before = state["environment"].items()
+        return [f"{key} was {old}, is {now[key]}" for key, old in before if old != now[key]]
+
+    def _environment(self) -> dict[str, Any]:
+        return {
+            "torch": torch.__version__,
+            "device": self.device.type,
+            "threads": torch.get_num_threads(),
+            "cpu": torch.backends.cpu.get_cpu_capability(),
+        }
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _optimizer_state(tensors: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    state: dict[int, dict[str, Tensor]] = {}
+    for path, tensor in _under("optimizer/", tensors).items():
+        key, name = path.split("/")
+        state.setdefault(int(key), {})[name] = tensor
+    return state
+
+
+def _groups(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Groups as they were: JSON has no tuples, of which `betas` is one."""
+    return [{**group, "betas": tuple(group["betas"])} for group in groups]
+
+
+def _random_states(device: torch.device) -> dict[str, Tensor]:
+    states = {"cpu": torch.get_rng_state()}
+    return states | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+
+
+def _set_random_states(states: Mapping[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)

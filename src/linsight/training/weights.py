@@ -1,0 +1,75 @@
+"""A module's tensors by name, each once: collected, named by their SHA-256, put back with every check."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from linsight.training.files import digest_tensors
+
+__all__ = ["collect_weights", "identity", "restore_weights"]
+
+
+def collect_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Copies on the CPU of every tensor in the module's state; of tied tensors only the first name.
+
+    Raises:
+        TypeError: The state holds something that is no tensor.
+    """
+    weights = {}
+    for name, tensor in _unique(model).items():
+        weights[name] = tensor.detach().to("cpu", copy=True).contiguous()
+    return weights
+
+
+def identity(model: nn.Module) -> str:
+    """The model's identity: SHA-256 (hex) of its weights' names, types, shapes and bytes."""
+    return digest_tensors(_unique(model))
+
+
+def restore_weights(model: nn.Module, weights: Mapping[str, Tensor], *, where: str) -> None:
+    """Copy tensors into the module, all or none of them; tied tensors stay tied.
+
+    Raises:
+        RuntimeError: A tensor is missing, unexpected, of another shape, or of a type that would lose
+            precision; the message begins with `where` and names the tensor.
+    """
+    own = _unique(model)
+    missing, unexpected = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
+    if missing:
+        raise RuntimeError(f"{where}: {_some(missing)} missing: the file is of another model")
+    if unexpected:
+        raise RuntimeError(f"{where}: {_some(unexpected)} not in the model: the file is of another model")
+    for name, tensor in weights.items():
+        if tensor.shape != own[name].shape:
+            raise RuntimeError(
+                f"{where}: tensor '{name}': expected {tuple(own[name].shape)}, got {tuple(tensor.shape)}"
+            )
+        if torch.promote_types(tensor.dtype, own[name].dtype) != own[name].dtype:
+            raise RuntimeError(
+                f"{where}: tensor '{name}': {tensor.dtype} loses precision in a model of {own[name].dtype}"
+            )
+    with torch.no_grad():
+        for name, tensor in weights.items():
+            own[name].copy_(tensor)
+
+
+def _unique(model: nn.Module) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    places: set[tuple] = set()
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"state '{name}': expected a tensor, got {type(tensor).__name__}; use a buffer")
+        # An empty tensor has no storage to share; every other view of one place is the same tensor.
+        place = (
+            (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype) if tensor.numel() else (name,)
+        )
+        if place not in places:
+            places.add(place)
+            found[name] = tensor
+    return found
+
+
+def _some(names: list[str]) -> str:
+    first = f"tensor '{names[0]}'" if len(names) == 1 else f"tensors '{names[0]}', '{names[1]}'"
+    return f"{first} and {len(names) - 2} more" if len(names) > 2 else first
