@@ -1,0 +1,17 @@
+"""Tasks: data, model, loss and evaluation of one problem each, in plain torch."""
+
+from linsight.tasks.base import Batch, Progress, Split, Task
+from linsight.tasks.exhibits import Curves, Evaluation, Exhibit, Grid, Heatmap, Table
+
+__all__ = [
+    "Batch",
+    "Curves",
+    "Evaluation",
+    "Exhibit",
+    "Grid",
+    "Heatmap",
+    "Progress",
+    "Split",
+    "Table",
+    "Task",
+]

@@ -1,0 +1,63 @@
+"""What every task offers: data, model, loss, evaluation. Plain torch; the engine drives it from outside."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Generic, Literal, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from linsight.tasks.exhibits import Evaluation
+
+__all__ = ["Batch", "Progress", "Split", "Task"]
+
+Batch = dict[str, Tensor]
+Split = Literal["train", "valid", "test"]
+Progress = Callable[[str, int, int], None]
+"""Called as progress(what, done, total) during long work."""
+
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+class Task(ABC, Generic[Model]):
+    """Data, model, loss and evaluation of one problem.
+
+    A batch is a pure function of (seed, epoch, indices): no global random state is read, so a run that was
+    killed resumes to the same weights bit for bit, whatever the batch's place in the process's history.
+    """
+
+    config: Any
+
+    @property
+    @abstractmethod
+    def num_examples(self) -> int:
+        """The number of training examples; indices run from 0 to this, exclusive."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the training data's identity; a run refuses to resume on other data."""
+
+    @abstractmethod
+    def build_model(self) -> Model:
+        """A freshly initialised model; the caller has set torch's seed."""
+
+    @abstractmethod
+    def batch(self, indices: np.ndarray, *, seed: int, epoch: int) -> Batch:
+        """The training batch of these examples in this epoch, augmentation included, on the CPU."""
+
+    @abstractmethod
+    def loss(self, model: Model, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The scalar to minimise, and scalars to log whose names carry their unit."""
+
+    @abstractmethod
+    def validate(self, model: Model) -> dict[str, float]:
+        """A cheap look at the validation split during training; names carry their unit."""
+
+    @abstractmethod
+    def evaluate(
+        self, model: Model, split: Split, *, device: torch.device, progress: Progress | None = None
+    ) -> Evaluation:
+        """Everything the report shows of this model on one split."""
