@@ -1,0 +1,127 @@
+"""`linsight train TASK`: trains a preset with the user's changes, evaluates it, writes its report."""
+
+import difflib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, make_dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import arg
+
+from linsight.cli.parsing import parse
+
+__all__ = ["Options", "run"]
+
+DESCRIPTION = """Train a model of the task, evaluate it on the test split, write its report.
+
+The preset is chosen first, then --mixer, then every other option changes a field of that configuration.
+The same command on an existing run resumes it exactly.
+"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `linsight train` takes besides the fields of the configuration."""
+
+    preset: str = "default"
+    """The configuration to start from."""
+    mixer: str | None = None
+    """Mixer of every layer, or KIND,KIND,...: a pattern that is repeated over the layers."""
+    run: Path | None = None
+    """The run folder; None: runs/ and a name made of the task, the preset and the mixer."""
+    progress: Literal["auto", "rich", "plain", "none"] = "auto"
+    """A bar, a line every ten seconds, or nothing; auto: a bar on a terminal."""
+    json: bool = False
+    """Print the numbers as JSON."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Train, evaluate, report; prints the numbers, and the path of the report last."""
+    from linsight.training.presets import PRESETS
+
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_overview(PRESETS), file=sys.stdout if arguments else sys.stderr)
+        return 0 if arguments else 2
+    task, *rest = arguments
+    presets = PRESETS[_choose("task", task, PRESETS)]
+    options, config = _parse(task, presets, rest)
+
+    from linsight.cli.evaluation import evaluate
+    from linsight.training.engine import fit
+
+    outcome = fit(config, options.run or _default_folder(task, options), progress=options.progress)
+    finished = outcome.run.report_file
+    if outcome.status == "nothing to do" and finished.exists() and not options.json:
+        print(finished)
+        return 0
+    evaluate(outcome.run, "test", as_json=options.json, command=["linsight", "train", *arguments])
+    return 0
+
+
+def _parse(task: str, presets: dict, arguments: Sequence[str]) -> tuple[Any, Any]:
+    """The options, and the preset's configuration with the mixers and every other change put in."""
+    from linsight.cli.overrides import kinds_in, with_mixers
+
+    preset = _choose("preset", _value_of("--preset", arguments) or "default", presets)
+    config = presets[preset]()
+    mixer = _value_of("--mixer", arguments)
+    if mixer is not None:
+        config = with_mixers(config, mixer.split(","))
+    # The task's fields stand at the top of the command line: --data, --model.sequence.dim.
+    parts = [
+        ("task", Annotated[type(config.task), arg(name="")], field(default=config.task)),
+        ("training", type(config.training), field(default=config.training)),
+    ]
+    shape = make_dataclass("Options", parts, bases=(Options,), frozen=True)
+    parsed: Any = parse(
+        shape,
+        arguments,
+        prog=f"linsight train {task}",
+        description=f"{DESCRIPTION}\npresets:\n{_lines(presets)}",
+        default=shape(preset=preset, mixer=mixer),
+        fixed=kinds_in(config),
+    )
+    return parsed, replace(config, task=parsed.task, training=parsed.training)
+
+
+def _choose(what: str, name: str, known: dict) -> str:
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        guess = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}"
+        raise ValueError(f"unknown {what} {name!r}; {guess}")
+    return name
+
+
+def _value_of(flag: str, arguments: Sequence[str]) -> str | None:
+    """The last value of a flag, as the parser will see it: needed before the parser can be made."""
+    value = None
+    for index, argument in enumerate(arguments):
+        if argument.startswith(f"{flag}="):
+            value = argument.removeprefix(f"{flag}=")
+        elif argument == flag and index + 1 < len(arguments):
+            value = arguments[index + 1]
+    return value
+
+
+def _default_folder(task: str, options: Options) -> Path:
+    parts = [
+        task,
+        "" if options.preset == "default" else options.preset,
+        (options.mixer or "").replace(",", "-"),
+    ]
+    return Path("runs") / "-".join(part for part in parts if part)
+
+
+def _overview(tasks: dict) -> str:
+    lines = ["usage: linsight train TASK [options]", "", DESCRIPTION]
+    for task, presets in tasks.items():
+        lines += [f"{task}:", _lines(presets), ""]
+    return "\n".join([*lines, "linsight train TASK --help lists the options of a task."])
+
+
+def _lines(presets: dict) -> str:
+    width = max(map(len, presets))
+    return "\n".join(
+        f"  {name:<{width}}  {(make.__doc__ or '').splitlines()[0]}" for name, make in presets.items()
+    )

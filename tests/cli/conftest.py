@@ -1,0 +1,78 @@
+"""A small set of digits, and a run trained on it through the real command."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+SMALL = (
+    "--preset=tiny",
+    "--model.sequence.dim=8",
+    "--model.sequence.layers=1",
+    "--model.sequence.mlp-dim=8",
+    "--model.sequence.mixers.0.heads=2",
+    "--training.steps=3",
+    "--training.batch-size=4",
+    "--training.log-every=1",
+    "--training.precision=float32",
+    "--validate-images=4",
+)
+
+
+@pytest.fixture(scope="session")
+def linsight() -> Command:
+    """Runs `linsight ARGUMENTS` as a user does."""
+
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "linsight", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=280)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of a test session share, one at a time while they set it up."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "linsight"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _write_digits(folder: Path) -> None:
+    """IDX files in MNIST's layout: 36 and 12 noisy images of 28 x 28 in 10 classes."""
+    folder.mkdir(exist_ok=True)
+    random = np.random.default_rng(0)
+    for part, count in (("train", 36), ("t10k", 12)):
+        labels = (np.arange(count) % 10).astype(np.uint8)
+        images = random.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        sizes = np.array([2051, count, 28, 28], ">i4").tobytes()
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(sizes + images.tobytes())
+        sizes = np.array([2049, count], ">i4").tobytes()
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(sizes + labels.tobytes())
+
+
+@pytest.fixture(scope="session")
+def small(shared: Path) -> list[str]:
+    """The options of a run of three steps on digits made for it."""
+    return ["--data", str(shared / "digits"), *SMALL]
+
+
+@pytest.fixture(scope="session")
+def trained(linsight: Command, small: list[str], shared: Path) -> Path:
+    """A finished run; `stdout.txt` beside it holds what the command printed."""
+    folder, printed = shared / "run", shared / "stdout.txt"
+    with FileLock(shared / "lock"):
+        if not printed.exists():
+            _write_digits(shared / "digits")
+            done = linsight("train", "generate", "--run", folder, *small)
+            assert done.returncode == 0, done.stderr
+            printed.write_text(done.stdout)
+    return folder

@@ -1,0 +1,37 @@
+"""Changes to a complete configuration: the pattern of mixers, and the tags inside."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from linsight.cli.overrides import kinds_in, with_mixers
+from linsight.training import PRESETS
+
+
+def test_the_pattern_of_mixers_is_replaced_wherever_it_stands() -> None:
+    config = with_mixers(PRESETS["generate"]["default"](), ["softmax", " linear"])
+    assert [mixer.kind for mixer in config.task.model.sequence.mixers] == ["softmax", "linear"]
+
+
+def test_nothing_else_changes() -> None:
+    before = PRESETS["generate"]["default"]()
+    after = with_mixers(before, ["linear"])
+    assert after == before
+
+
+def test_an_unknown_mixer_is_named() -> None:
+    with pytest.raises(ValueError, match="mixer 'foo' is not known; choose one of"):
+        with_mixers(PRESETS["generate"]["default"](), ["foo"])
+
+
+def test_a_configuration_without_mixers_is_refused() -> None:
+    @dataclass(frozen=True)
+    class Plain:
+        sizes: tuple[int, ...] = field(default=(1,))
+
+    with pytest.raises(ValueError, match="--mixer: Plain has no mixers to replace"):
+        with_mixers(Plain(), ["linear"])
+
+
+def test_kinds_are_found_at_every_depth_and_in_tuples() -> None:
+    assert {"generate", "image_density", "linear", "adamw"} <= kinds_in(PRESETS["generate"]["default"]())
