@@ -6,7 +6,7 @@ import pytest
 import torch
 from toys import CLASSES, PRIOR, Toy, chi_square, lawful
 
-NUMBER = 20_000
+NUMBER = 10_000
 TOYS = [
     Toy(2, 4, (1, 1), "none"),
     Toy(2, 4, (1, 2), "first"),

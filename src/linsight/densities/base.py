@@ -45,13 +45,15 @@ class Density(nn.Module, ABC):
         raise ValueError(f"y: {type(self).__name__} is not conditional on labels")
 
 
-def check_images(x: Tensor, height: int, width: int) -> None:
-    """Refuse whatever is not a batch of binary images of this size."""
+def check_images(x: Tensor, height: int, width: int, *, name: str = "x") -> None:
+    """Refuse whatever is not a batch of binary images of this size; `name` is the argument's."""
     if x.ndim != 3 or x.shape[1:] != (height, width):
-        raise ValueError(f"x: expected shape (batch, height {height}, width {width}), got {tuple(x.shape)}")
+        raise ValueError(
+            f"{name}: expected shape (batch, height {height}, width {width}), got {tuple(x.shape)}"
+        )
     if x.dtype != torch.bool and not ((x == 0) | (x == 1)).all():
         raise ValueError(
-            "x: expected pixels 0 and 1, got values from "
+            f"{name}: expected pixels 0 and 1, got values from "
             f"{x.min().item():g} to {x.max().item():g}; binarise grey images first"
         )
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -47,14 +47,16 @@ class Mixer(nn.Module, ABC):
     in a float64 module) under any autocast, and whose positions are int64 `(batch,)`.
     """
 
-    forms: ClassVar[tuple[Form, ...]]
     out: nn.Linear
     """The last projection, back to the residual stream."""
 
-    def __init__(self, dim: int, *, causal: bool, form: Form = "auto") -> None:
+    def __init__(self, dim: int, *, causal: bool, forms: tuple[Form, ...], form: Form = "auto") -> None:
         super().__init__()
+        if dim < 1:
+            raise ValueError(f"dim: expected at least 1, got {dim}")
         self.dim = dim
         self.causal = causal
+        self.forms = forms
         self.form = form
         self.last_form: str | None = None
 
@@ -125,6 +127,8 @@ class Mixer(nn.Module, ABC):
         self._form: Form = form
 
     def _check(self, x: Tensor, state: Any, lengths: Tensor | None) -> None:
+        if not x.is_floating_point():
+            raise TypeError(f"x: expected floating-point tokens, got {x.dtype}")
         if x.ndim != 3 or x.shape[-1] != self.dim or x.shape[1] == 0:
             raise ValueError(f"x: expected shape (batch, length >= 1, dim {self.dim}), got {tuple(x.shape)}")
         if state is not None:

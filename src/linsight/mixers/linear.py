@@ -71,11 +71,11 @@ class LinearAttention(Mixer):
         True
     """
 
-    forms = ("naive", "parallel", "chunk", "recurrent")
-
     def __init__(self, dim: int, config: LinearAttentionConfig | None = None, *, causal: bool = True) -> None:
         config = config or LinearAttentionConfig()
-        super().__init__(dim, causal=causal, form=config.form)
+        forms: tuple[Form, ...] = ("naive", "parallel", "chunk", "recurrent")
+        forms = forms if causal else forms[:2]
+        super().__init__(dim, causal=causal, forms=forms, form=config.form)
         if config.heads < 1 or dim % config.heads:
             raise ValueError(f"mixer 'linear': dim {dim} is not divisible by heads {config.heads}")
         self.phi = feature_map(config.feature_map)
@@ -106,7 +106,8 @@ class LinearAttention(Mixer):
             )
             state = LinearAttentionState(memory)
         else:
-            o = ops.global_linear_attention(q, k, v, normalise=self.normalise)
+            self.last_form = form = "naive" if self.form == "naive" else "parallel"
+            o = ops.global_linear_attention(q, k, v, normalise=self.normalise, form=form)
         return self.out(o.flatten(2)), state
 
     def initial_state(self, batch, *, dtype=None, device=None):

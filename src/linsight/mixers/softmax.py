@@ -24,6 +24,11 @@ class SoftmaxAttentionConfig(MixerConfig):
     positions: Literal["none", "rotary"] = "none"
     form: Form = "auto"
 
+    def __post_init__(self) -> None:
+        """Refuse positions that do not exist."""
+        if self.positions not in ("none", "rotary"):
+            raise ValueError(f"positions: expected 'none' or 'rotary', got {self.positions!r}")
+
     def build(self, dim: int, *, causal: bool = True) -> "SoftmaxAttention":
         """The mixer for tokens of width `dim`."""
         return SoftmaxAttention(dim, self, causal=causal)
@@ -60,13 +65,11 @@ class SoftmaxAttention(Mixer):
         ValueError: `heads` does not divide `dim`; rotary positions with an odd head dimension.
     """
 
-    forms = ("naive", "parallel")
-
     def __init__(
         self, dim: int, config: SoftmaxAttentionConfig | None = None, *, causal: bool = True
     ) -> None:
         config = config or SoftmaxAttentionConfig()
-        super().__init__(dim, causal=causal, form=config.form)
+        super().__init__(dim, causal=causal, forms=("naive", "parallel"), form=config.form)
         if config.heads < 1 or dim % config.heads:
             raise ValueError(f"mixer 'softmax': dim {dim} is not divisible by heads {config.heads}")
         if config.positions == "rotary" and (dim // config.heads) % 2:

@@ -34,7 +34,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Heatmap:
-    """A matrix (rows, columns) with a label for every row and column; `counts` prints integers in cells."""
+    """A matrix (rows, columns) with a label for every row and column; integers stand in the cells."""
 
     name: str
     title: str

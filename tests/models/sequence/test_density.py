@@ -92,15 +92,21 @@ def test_the_loss_is_minus_log_prob_of_each_rows_own_factorisation(image_density
         torch.testing.assert_close(-image_nats[row], image, rtol=1e-12, atol=0)
 
 
+@pytest.mark.parametrize("width", [2, 4, 10])
 @pytest.mark.parametrize("pattern", ["linear", "mixed"])
 @torch.no_grad()
-def test_a_pixel_reaches_the_patches_after_its_own_alone(image_density, pattern: str) -> None:
-    """Turning pixel order[i] over leaves every logit up to its own patch bit-equal, and moves the next."""
-    model = image_density(pattern)
-    x = _images(1)
+def test_a_pixel_reaches_the_patches_after_its_own_and_no_others(
+    image_density, pattern: str, width: int
+) -> None:
+    """Turning pixel order[i] over leaves every logit up to its own patch bit-equal, and moves all later ones.
+
+    At the end of a line too, whose patch is no near neighbour of the first ones of the next line.
+    """
+    model = image_density(pattern, width=width)
+    x = torch.randint(2, (1, 4, width), dtype=torch.uint8)
     for y in (None, torch.tensor([2])):
         logits = model.token_logits(x, y)
-        assert logits.shape == (1, 4, 16)
+        assert logits.shape == (1, width, 16)
         for step, pixel in enumerate(model.order.tolist()):
             turned = x.clone()
             turned.view(-1)[pixel] ^= 1
@@ -225,8 +231,11 @@ def test_images_of_any_type_that_holds_bits_are_the_same_images(image_density) -
 
 
 def test_a_narrow_grid_leaves_out_neighbours_it_has_no_room_for(image_density) -> None:
-    """A single column keeps those above, of the six default ones; the others are off the grid everywhere."""
-    for size, kept in (((8, 2), 2), ((8, 4), 5), ((8, 6), 6)):
+    """A single column keeps those above, of the six default ones; the others are off the grid everywhere.
+
+    Three columns and more have the end of the line above besides, which of two is the default's (-1, 1).
+    """
+    for size, kept in (((8, 2), 2), ((8, 4), 5), ((8, 6), 7)):
         model = image_density(height=size[0], width=size[1])
         assert len(model.network.embedding.distances) == kept
         x = torch.randint(2, (2, *size), dtype=torch.uint8)

@@ -17,6 +17,10 @@ from linsight.models.sequence import ImageDensityConfig
             {"patch": (4, 4)},
             r"patch: expected at most 12 pixels, which make a vocabulary of 4096, got \(4, 4\)",
         ),
+        (
+            {"neighbours": ()},
+            "neighbours: expected at least one, without which no cell is ever read, got none",
+        ),
         ({"classes": 0}, "classes: expected at least 1 with label 'both', got 0"),
         ({"classes": -1, "label": "last"}, "classes: expected at least 1 with label 'last', got -1"),
     ],
@@ -39,8 +43,8 @@ def test_classes_count_for_nothing_without_labels() -> None:
         assert model.places == ()
 
 
-@pytest.mark.parametrize("neighbours", [(), ((0, 1),), ((1, 0),)], ids=str)
-def test_neighbours_that_nothing_can_be_read_from_are_refused(neighbours) -> None:
+@pytest.mark.parametrize("neighbours", [((0, 1),), ((1, 0),)], ids=str)
+def test_neighbours_that_are_not_known_yet_are_refused(neighbours) -> None:
     with pytest.raises(ValueError, match="neighbours: expected"):
         ImageDensityConfig(neighbours=neighbours).build()
 

@@ -85,7 +85,9 @@ def test_the_generator_decides_the_images_alone(image_density) -> None:
 def test_samples_may_be_learned_from(image_density) -> None:
     """They carry no mark of the mode that they were drawn in."""
     model = image_density()
-    model.log_prob(model.sample(3)).sum().backward()
+    drawn = model.sample(3)
+    assert not drawn.is_inference()
+    model.log_prob(drawn).sum().backward()
 
 
 def test_a_label_that_is_given_rules_the_image(image_density) -> None:

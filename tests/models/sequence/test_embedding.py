@@ -39,7 +39,9 @@ def _by_definition(embedding: RasterEmbedding, row: Sequence[int], columns: int,
         u = u + embedding.rows.weight[at_row] + embedding.columns.weight[at_column]
         for number, (down, right) in enumerate(neighbours):
             r, c = at_row + down, at_column + right
-            value = cells[r * columns + c] if r >= 0 and 0 <= c < columns else VOCABULARY
+            before = r * columns + c
+            seen = step > 0 if before == step - 1 else r >= 0 and 0 <= c < columns
+            value = cells[before] if seen else VOCABULARY
             u = u + embedding.cells.weight[number * (VOCABULARY + 1) + value]
             if embedding.from_features is not None and value < VOCABULARY:
                 features = embedding.features[value]
@@ -177,6 +179,7 @@ def test_neighbours_that_are_not_known_yet_are_refused(offset: tuple[int, int]) 
         _raster(neighbours=((0, -1), offset))
 
 
-def test_without_neighbours_no_token_would_be_read() -> None:
-    with pytest.raises(ValueError, match="neighbours: expected at least one"):
-        _raster(neighbours=())
+@pytest.mark.parametrize("neighbours", [(), ((-1, 0),)])
+def test_without_the_cell_before_the_last_of_a_line_would_not_be_read(neighbours) -> None:
+    with pytest.raises(ValueError, match=r"neighbours: expected \(0, -1\) among them"):
+        _raster(neighbours=neighbours)

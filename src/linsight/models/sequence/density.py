@@ -37,7 +37,7 @@ class ImageDensityConfig(Config):
     label: Literal["none", "first", "last", "both"] = "both"
     neighbours: tuple[tuple[int, int], ...] = ((0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0))
     """Cells (row, column), relative to the predicted one, that its embedding sees; those that a narrow
-    grid has no room for are left out."""
+    grid has no room for are left out. The first cell of a line sees the last one of the line above too."""
     sequence: SequenceConfig = field(default_factory=SequenceConfig)
 
     def __post_init__(self) -> None:
@@ -50,6 +50,10 @@ class ImageDensityConfig(Config):
         if self.patch[0] * self.patch[1] > 12:
             raise ValueError(
                 f"patch: expected at most 12 pixels, which make a vocabulary of 4096, got {self.patch}"
+            )
+        if not self.neighbours:
+            raise ValueError(
+                "neighbours: expected at least one, without which no cell is ever read, got none"
             )
         if self.label != "none" and self.classes < 1:
             raise ValueError(f"classes: expected at least 1 with label {self.label!r}, got {self.classes}")
@@ -84,7 +88,9 @@ class ImageDensity(Density):
         self.patches = Patches(config.height, config.width, *config.patch)
         self.reads_label = config.label in ("last", "both")
         grid = self.patches.grid
-        neighbours = tuple((row, column) for row, column in config.neighbours if abs(column) < grid[1])
+        fitting = [(row, column) for row, column in config.neighbours if abs(column) < grid[1]]
+        # Without the last, what ends a line is fed where no neighbour is, and unseen by the next predictions.
+        neighbours = tuple(dict.fromkeys([*fitting, (-1, grid[1] - 1)]))
         embedding = RasterEmbedding(
             self.patches.vocabulary,
             self.classes + 1,
@@ -224,10 +230,15 @@ class ImageDensity(Density):
         tokens, labels = self._token_log_probs(self.patches.to_tokens(x), starts, stepwise=False)
         if self.classes == 0:
             return -tokens.sum(1), torch.zeros_like(tokens[:, 0])
-        first = self.log_prior[y.long()]
+        first = self._prior[y.long()]
         if not self.reads_label:
             return -tokens.sum(1), -first
         return -tokens.sum(1), -torch.where(label_first, first, labels.gather(1, y[:, None].long())[:, 0])
+
+    @property
+    def _prior(self) -> Float[Tensor, " classes"]:
+        """log p(y), normalised in the dtype of the weights: a float32 buffer cast to float64 is not."""
+        return self.log_prior.log_softmax(0)
 
     def _places(self, label: LabelPlace | None) -> tuple[LabelPlace, ...]:
         """The factorisations that are asked for; without labels there is one, as if they stood last."""
@@ -252,7 +263,7 @@ class ImageDensity(Density):
             if count:
                 raise ValueError(f"known: expected images, of which {count} patches are to be kept, got None")
             return torch.zeros(n, 0, dtype=torch.int64, device=self.log_prior.device)
-        check_images(known, self.height, self.width)
+        check_images(known, self.height, self.width, name="known")
         if len(known) != n or count is None or not 0 <= count <= self.patches.number:
             raise ValueError(
                 f"known: expected {n} images and a count of 0 to {self.patches.number} patches, "
@@ -272,7 +283,7 @@ class ImageDensity(Density):
         places = self._places(label)
         scores = self.log_prior.new_full((self.classes + 1,), -math.inf)
         if "first" in places:
-            scores[:-1] = self.log_prior
+            scores[:-1] = self._prior
         if "last" in places:
             scores[-1] = 0
         starts = self.patches.vocabulary + scores.isfinite().nonzero()[:, 0]
@@ -286,7 +297,7 @@ class ImageDensity(Density):
         if place == "first":
             if y is None:
                 return self._joint(x, place, stepwise).logsumexp(1)
-            return self.log_prob_given(x, y, stepwise=stepwise) + self.log_prior[y.long()]
+            return self.log_prob_given(x, y, stepwise=stepwise) + self._prior[y.long()]
         tokens, labels = self._token_log_probs(self.patches.to_tokens(x), self._starts(len(x)), stepwise)
         return tokens.sum(1) if y is None else tokens.sum(1) + labels.gather(1, y[:, None].long())[:, 0]
 
@@ -298,7 +309,7 @@ class ImageDensity(Density):
         labels = torch.arange(self.classes, device=self.log_prior.device).repeat_interleave(len(x))
         starts = self._starts(len(labels), labels)
         tokens, _ = self._token_log_probs(cells.repeat(self.classes, 1), starts, stepwise)
-        return tokens.sum(1).view(self.classes, len(x)).T + self.log_prior
+        return tokens.sum(1).view(self.classes, len(x)).T + self._prior
 
     def _token_log_probs(self, cells, starts, stepwise: bool):
         """log p of every cell `(batch, cells)`, and of every label `(batch, classes)` after the last.

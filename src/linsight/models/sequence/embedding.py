@@ -63,8 +63,9 @@ class RasterEmbedding(nn.Module):
 
         u_t = S[s] + P_row[row] + P_col[col] + sum_(dr, dc) E_(dr, dc)[cell(row + dr, col + dc)]
 
-    over the neighbours (dr, dc) of the cell; one off the grid has a vector of its own. The start token
-    reaches every step, and the cell above is as near as the cell to the left, a whole line of tokens ago.
+    over the neighbours (dr, dc) of the cell; one off the grid has a vector of its own, but for (0, -1), which
+    at the beginning of a line is the last cell of the line above: every token is read at once, by the step
+    after it. The start token reaches every step, and the cell above is as near as the cell to the left.
 
     Where values have features (the pixels of a patch), E[v] = T[v] + B features[v]: what is learnt of a
     common patch serves the rare ones that resemble it. On binary MNIST in patches of 2 x 4 this, with `Head`,
@@ -75,14 +76,16 @@ class RasterEmbedding(nn.Module):
         starts: Number of start tokens; they follow the cells' values, from `vocabulary` on.
         grid: (rows, columns).
         dim: Width of the vectors.
-        neighbours: (row, column) offsets, each earlier in raster order than the cell itself.
+        neighbours: (row, column) offsets, each earlier in raster order than the cell itself, (0, -1) among
+            them (on a grid of one column it is (-1, 0)).
         features: `(vocabulary, features)`, fixed; None for values that have none.
         extra_steps: Steps after the last cell (1 when a label is predicted at the end), placed as if the grid
             went on.
 
     Raises:
-        ValueError: No neighbours, or one that is not known yet; at a call, more tokens than steps, a value
-            that is no start token at a row's first place or no cell elsewhere, lengths that do not fit.
+        ValueError: A neighbour that is not known yet, or none just before the cell; at a call, more tokens
+            than steps, a value that is no start token at a row's first place or no cell elsewhere, lengths
+            that do not fit.
     """
 
     row_of_step: Tensor
@@ -105,10 +108,6 @@ class RasterEmbedding(nn.Module):
     ) -> None:
         super().__init__()
         rows, columns = grid
-        if not neighbours:
-            raise ValueError(
-                "neighbours: expected at least one, without which no cell is ever read, got none"
-            )
         for row, column in neighbours:
             if not (row < 0 or (row == 0 and column < 0)) or abs(column) >= columns:
                 raise ValueError(
@@ -118,6 +117,11 @@ class RasterEmbedding(nn.Module):
         self.vocabulary = vocabulary
         self.max_length = rows * columns + extra_steps
         distances = [-(row * columns + column) for row, column in neighbours]
+        if 1 not in distances:
+            raise ValueError(
+                f"neighbours: expected (0, -1) among them, without which a line's last cell is not read, "
+                f"got {neighbours}"
+            )
         self.window = max(distances) - 1
         # The outside of the grid is one more value of every neighbour.
         self.cells = nn.Embedding(len(neighbours) * (vocabulary + 1), dim)
@@ -139,10 +143,12 @@ class RasterEmbedding(nn.Module):
         self.register_buffer("column_of_step", step % columns, persistent=False)
         inside = torch.stack(
             [
-                (self.row_of_step + row >= 0)
+                step > 0
+                if distance == 1
+                else (self.row_of_step + row >= 0)
                 & (self.column_of_step + column >= 0)
                 & (self.column_of_step + column < columns)
-                for row, column in neighbours
+                for (row, column), distance in zip(neighbours, distances, strict=True)
             ],
             dim=-1,
         )

@@ -1,5 +1,7 @@
 """Linear attention over all tokens of a row at once, past and future."""
 
+from typing import Literal
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -11,7 +13,13 @@ __all__ = ["global_linear_attention"]
 
 
 def global_linear_attention(
-    q: Tensor, k: Tensor, v: Tensor, *, scale: float = 1.0, normalise: bool = False
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    scale: float = 1.0,
+    normalise: bool = False,
+    form: Literal["auto", "naive", "parallel"] = "auto",
 ) -> Float[Tensor, "B T H V"]:
     """Linear attention in which every token reads the sum over all tokens.
 
@@ -25,20 +33,29 @@ def global_linear_attention(
         v: Values `(B, T, H, V)`.
         scale: Factor of the similarities.
         normalise: Divide by the sum of similarities, which must not be negative.
+        form: `naive` weighs every pair of tokens, the product from left to right; `parallel` and `auto` go
+            from right to left.
 
     Returns:
         o `(B, T, H, V)` in v's dtype; sums are float32 (float64 for float64 inputs), under autocast too.
 
-    Cost: O(T K V) time a head.
+    Cost: O(T K V) time a head; `naive` O(T^2 (K + V)).
 
     Raises:
         TypeError: inputs that are not floating point.
-        ValueError: shapes that do not fit.
+        ValueError: shapes that do not fit, or another form.
     """
     check_tokens(q, k, v)
+    if form not in ("auto", "naive", "parallel"):
+        raise ValueError(f"form: expected 'auto', 'naive' or 'parallel', got {form!r}")
     exact, dtype = accumulator_dtype(q.dtype, k.dtype, v.dtype), product_dtype(q.dtype, k.dtype, v.dtype)
     with without_autocast(q.device):
         queries, keys, values = (x.transpose(1, 2) for x in (q, k, v))
+        if form == "naive":
+            weights = queries.to(exact) @ keys.to(exact).mT * scale
+            if normalise:
+                weights = weights / weights.sum(-1, keepdim=True).clamp(min=FLOOR)
+            return (weights @ values.to(exact)).transpose(1, 2).to(v.dtype)
         wide_keys = keys.to(exact)
         memory = wide_keys.mT @ values.to(exact) * scale
         o = queries.to(dtype) @ memory.to(dtype)

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -58,7 +59,7 @@ class _Block(NamedTuple):
     k: Float[Tensor, "BH C K"]
     v: Float[Tensor, "BH C V"]
     scores: Float[Tensor, "BH C C"]
-    o: Float[Tensor, "BH C V"]
+    num: Float[Tensor, "BH C V"]
     den: Float[Tensor, "BH C 1"] | None
     memory: Float[Tensor, "BH K V"] | None
     total: Float[Tensor, "BH K 1"] | None
@@ -85,7 +86,7 @@ class _Undecayed(torch.autograd.Function):
         for span in _spans(v.shape[1], chunk_size):
             qc, kc, vc = (_heads_first(x[:, span]) for x in (q, k, v))
             block, sums = _forward(qc, kc, vc, sums, exclusive=exclusive, normalise=normalise)
-            _put(o, span, block.o)
+            _put(o, span, block.num if block.den is None else block.num.to(block.den.dtype) / block.den)
             if record and any(ctx.needs_input_grad):
                 kept += block
         ctx.save_for_backward(*kept)
@@ -123,50 +124,72 @@ def _forward(
 ) -> tuple[_Block, _Sums]:
     exact = accumulator_dtype(q.dtype)
     scores = torch.bmm(q, k.mT).tril_(-1 if exclusive else 0)
-    o, den = torch.bmm(scores, v), None
+    num, den = torch.bmm(scores, v), None
     if before.memory is not None:
-        o.baddbmm_(q, before.memory.to(q.dtype))
+        num.baddbmm_(q, before.memory.to(q.dtype))
     if normalise:
-        den = scores.sum(-1, keepdim=True).to(exact)
+        den = _row_sums(scores)
         if before.total is not None:
             den.baddbmm_(q.to(exact), before.total)
-        o.div_(den.clamp_(min=FLOOR))
+        den.clamp_(min=FLOOR)
     wide_k = k.to(exact)
     total = wide_k.sum(1).unsqueeze(-1) if normalise else None
     if total is not None and before.total is not None:
         total += before.total
     after = _Sums(_add_product(before.memory, wide_k.mT, v.to(exact)), total)
-    return _Block(q, k, v, scores, o, den, *before), after
+    return _Block(q, k, v, scores, num, den, *before), after
 
 
 def _backward(
     block: _Block, do: Float[Tensor, "BH C V"], dafter: _Sums, *, exclusive: bool
 ) -> tuple[tuple[Tensor, Tensor, Tensor], _Sums]:
-    q, k, v, scores, o, den, memory, total = block
+    q, k, v, scores, num, den, memory, total = block
     dtype, exact = q.dtype, accumulator_dtype(q.dtype)
     dden = None
-    if den is not None:
-        do = (do / den).to(dtype)
-        dden = (do * o).sum(-1, keepdim=True, dtype=exact).neg_().mul_(den > FLOOR)
-    dscores = torch.bmm(do, v.mT)
-    if dden is not None:
-        dscores += dden.to(dtype)
+    if den is None:
+        dscores = torch.bmm(do, v.mT)
+    else:
+        do = (do.to(exact) / den).to(dtype)
+        dden = (do.to(exact) * num.to(exact)).sum(-1, keepdim=True).div_(-den).mul_(den > FLOOR)
+        columns = _parts(dden, dtype)
+        ones = F.pad(v, (0, len(columns)), value=1.0)
+        dscores = torch.bmm(torch.cat([do, *columns], dim=-1), ones.mT)
     dscores.tril_(-1 if exclusive else 0)
     dq, dk, dv = torch.bmm(dscores, k), torch.bmm(dscores.mT, q), torch.bmm(scores.mT, do)
+    # Products with v and their normalisers' terms nearly cancel: they are added up before they are rounded.
     if dafter.memory is not None:
-        dk.baddbmm_(v, dafter.memory.to(dtype).mT)
+        dk = torch.baddbmm(dk.to(exact), v.to(exact), dafter.memory.mT)
+        dk = (dk if dafter.total is None else dk.add_(dafter.total.mT)).to(dtype)
         dv.baddbmm_(k, dafter.memory.to(dtype))
-    if dafter.total is not None:
-        dk += dafter.total.mT
     if memory is None:
         return (dq, dk, dv), _Sums(None, None)
-    dq.baddbmm_(do, memory.to(dtype).mT)
-    wide_q = q.to(exact).mT
-    dmemory, dtotal = _add_product(dafter.memory, wide_q, do.to(exact)), None
+    wide_q, wide_do = q.to(exact), do.to(exact)
+    dq = torch.baddbmm(dq.to(exact), wide_do, memory.mT)
+    dmemory, dtotal = _add_product(dafter.memory, wide_q.mT, wide_do), None
     if dden is not None and total is not None:
-        dq += dden * total.mT
-        dtotal = _add_product(dafter.total, wide_q, dden)
-    return (dq, dk, dv), _Sums(dmemory, dtotal)
+        dq.addcmul_(dden, total.mT)
+        dtotal = _add_product(dafter.total, wide_q.mT, dden)
+    return (dq.to(dtype), dk, dv), _Sums(dmemory, dtotal)
+
+
+def _row_sums(scores: Float[Tensor, "BH C C"]) -> Float[Tensor, "BH C 1"]:
+    """Sums of rows in the accumulators' dtype; of bfloat16 as a rounded sum and what rounding left of it.
+
+    An error in a denominator is common to a whole row, so gradients, which are differences within the row,
+    would not average it out. (A sum with dtype=float32 takes ten times as long.)
+    """
+    high = scores.sum(-1, keepdim=True)
+    exact = accumulator_dtype(scores.dtype)
+    if scores.dtype is exact:
+        return high
+    ones = scores.new_ones(1, 1, 1).expand(scores.shape[0], scores.shape[2], 1)
+    return high.to(exact) + torch.baddbmm(high, scores, ones, beta=-1)
+
+
+def _parts(x: Float[Tensor, "BH C 1"], dtype: torch.dtype) -> list[Tensor]:
+    """Tensors of `dtype` that sum to x: itself, or its rounding and what that leaves."""
+    high = x.to(dtype)
+    return [high] if dtype is x.dtype else [high, (x - high).to(dtype)]
 
 
 def _spans(length: int, chunk_size: int | None) -> list[slice]:

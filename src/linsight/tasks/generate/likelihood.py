@@ -97,9 +97,13 @@ def evaluate_likelihood(
     main = found.get("last") or found["first"]
     metrics = _image_metrics(main.image, x)
     for place, seen in found.items():
-        metrics |= _place_metrics(place, seen)
+        metrics[f"accuracy_label_{place}"] = accuracy_compute(
+            accuracy_update(seen.given, seen.labels)
+        ).value.item()
     if len(found) == 2:
         metrics["disagreement_nats"] = (found["first"].joint - found["last"].joint).abs().mean().item()
+    for place, seen in found.items():
+        metrics |= _place_metrics(place, seen)
     exhibits = (
         nats_table(main.image),
         _label_table(found, metrics),
@@ -140,7 +144,6 @@ def _place_metrics(place: LabelPlace, seen: _Found) -> dict[str, float]:
         f"image_nats_label_{place}": seen.image.value.item(),
         f"joint_nats_label_{place}": -seen.joint.mean().item(),
         f"label_nats_label_{place}": nll_compute(class_nll_update(seen.given, seen.labels)).value.item(),
-        f"accuracy_label_{place}": accuracy_compute(accuracy_update(seen.given, seen.labels)).value.item(),
         f"calibration_error_label_{place}": calibration.error.item(),
     }
 

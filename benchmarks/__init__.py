@@ -1,0 +1,1 @@
+"""Speed of linsight's ops, measured: `python -m benchmarks`."""

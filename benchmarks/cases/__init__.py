@@ -1,0 +1,1 @@
+"""The cases of the registry, a file for each op."""

@@ -1,0 +1,117 @@
+"""Linear attention against torch's causal softmax attention (SDPA)."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from benchmarks.case import Candidate, Table
+from linsight import ops
+
+__all__ = ["lengths", "training"]
+
+Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
+BARS = {256: 1.1, 1024: 2.5, 4096: 8.0}
+
+
+def lengths() -> Iterator[Table]:
+    """Forward, and forward with backward, at growing lengths; the bars are those of the eager forward."""
+    for length, bar in BARS.items():
+        yield table((1, length, 8, 64), torch.float32, backward=False, bars={"chunk": bar})
+        yield table((1, length, 8, 64), torch.float32, backward=True)
+
+
+def training() -> Iterator[Table]:
+    """The normalised call of a mixer at 98 patches a picture, batch 64, and at 784 pixels."""
+    for shape in ((64, 98, 4, 32), (4, 784, 4, 32)):
+        for dtype in (torch.float32, torch.bfloat16):
+            for backward in (False, True):
+                yield table(shape, dtype, backward=backward, normalise=True)
+
+
+def table(
+    shape: tuple[int, int, int, int],
+    dtype: torch.dtype,
+    *,
+    backward: bool,
+    normalise: bool = False,
+    bars: Mapping[str, float] | None = None,
+) -> Table:
+    """Softmax and the forms of linear attention on the same random q, k, v of `shape` (B, T, H, K)."""
+    batch, length, heads, width = shape
+    generator = torch.Generator().manual_seed(0)
+    inputs = [torch.rand(shape, generator=generator).to(dtype) for _ in range(4)]
+    direction = "forward + backward" if backward else "forward"
+    title = f"{direction}, B={batch} T={length} H={heads} K=V={width}, {str(dtype).removeprefix('torch.')}"
+    # Two products over the pairs j <= i, and in the backward five.
+    flops = 2 * batch * heads * length**2 * width * (3.5 if backward else 1)
+    candidates = {"softmax": _candidate(_softmax, _softmax_definition, inputs, backward, flops)}
+    for form in ("chunk", "parallel", "auto"):
+        if form == "parallel" and length > 1024:
+            continue
+        attention = partial(_linear, form=form, normalise=normalise)
+        definition = partial(_linear_definition, normalise=normalise)
+        block = ops.linear_attention_plan(*inputs[:3], form=form).chunk_size or length
+        token = 4 * block * width + (4 if block < length else 2) * width**2
+        flops = batch * heads * length * token * (3 if backward else 1)
+        candidates[form] = _candidate(attention, definition, inputs, backward, flops)
+    return Table(title, "softmax", candidates, bars or {})
+
+
+def _candidate(
+    attention: Attention, definition: Attention, inputs: list[Tensor], backward: bool, flops: float
+) -> Candidate:
+    run = _gradients if backward else _forward
+    call = partial(run, attention, *inputs)
+    exact = partial(run, definition, *(x.double() for x in inputs))
+    return Candidate(call, partial(_error, call, exact), flops)
+
+
+def _forward(attention: Attention, q: Tensor, k: Tensor, v: Tensor, do: Tensor) -> tuple[Tensor, ...]:
+    with torch.no_grad():
+        return (attention(q, k, v),)
+
+
+def _gradients(attention: Attention, q: Tensor, k: Tensor, v: Tensor, do: Tensor) -> tuple[Tensor, ...]:
+    leaves = [x.detach().requires_grad_() for x in (q, k, v)]
+    return torch.autograd.grad(attention(*leaves), leaves, do)
+
+
+def _error(call: Callable[[], tuple[Tensor, ...]], exact: Callable[[], tuple[Tensor, ...]]) -> float:
+    """The largest relative RMS error among the results."""
+    pairs = zip(call(), exact(), strict=True)
+    return max(((a.double() - b).norm() / b.norm()).item() for a, b in pairs)
+
+
+def _linear(q: Tensor, k: Tensor, v: Tensor, *, form: str, normalise: bool) -> Tensor:
+    return ops.linear_attention(q, k, v, form=form, normalise=normalise)[0]
+
+
+def _linear_definition(q: Tensor, k: Tensor, v: Tensor, *, normalise: bool) -> Tensor:
+    # In pieces that the backward computes again: the token loop would keep every state, 3 GB at T = 4096.
+    outputs, state = [], None
+    naive = partial(ops.linear_attention, normalise=normalise, form="naive")
+    for qc, kc, vc in zip(*(x.split(128, dim=1) for x in (q, k, v)), strict=True):
+        piece = partial(naive, qc, kc, vc)
+        o, state = checkpoint(lambda s, piece=piece: piece(initial_state=s), state, use_reentrant=False)
+        outputs.append(o)
+    return torch.cat(outputs, dim=1)
+
+
+def _softmax(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
+
+
+def _softmax_definition(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    future = torch.ones(q.shape[1], q.shape[1], dtype=torch.bool).triu(1)
+
+    def head(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        logits = (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(future, float("-inf"))
+        return logits.softmax(-1) @ v
+
+    parts = zip(*(x.unbind(2) for x in (q, k, v)), strict=True)
+    return torch.stack([checkpoint(head, *part, use_reentrant=False) for part in parts], dim=2)

@@ -1,0 +1,24 @@
+"""Every benchmark, by name."""
+
+from benchmarks.case import Case
+from benchmarks.cases import linear_attention, sampling
+
+__all__ = ["CASES"]
+
+CASES = {
+    "linear_attention": Case(
+        help="the op against softmax attention, B=1 H=8 D=64, float32",
+        tests=("tests/ops/linear",),
+        tables=linear_attention.lengths,
+    ),
+    "linear_attention_training": Case(
+        help="the normalised op against softmax attention, as a mixer calls it in training",
+        tests=("tests/ops/linear",),
+        tables=linear_attention.training,
+    ),
+    "sampling": Case(
+        help="a decoding step by the state, by a key-value cache, and by re-running the prefix",
+        tests=("tests/ops/linear", "tests/models/sequence/test_generation.py"),
+        tables=sampling.pixels,
+    ),
+}

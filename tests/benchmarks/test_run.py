@@ -1,0 +1,94 @@
+"""The benchmark command: no speed without passing tests, errors beside times, an exit code that tells."""
+
+import pytest
+import torch
+
+from benchmarks import measure as measuring
+from benchmarks import run
+from benchmarks.case import Case, Table
+from benchmarks.cases import linear_attention
+from benchmarks.machine import machine
+
+SHAPE = (1, 16, 2, 8)
+
+
+def use(monkeypatch, *, bar: float, red: bool = False) -> None:
+    """A registry of one small case, whose tests pass or not."""
+
+    def tables():
+        yield linear_attention.table(SHAPE, torch.float32, backward=False, bars={"chunk": bar})
+
+    monkeypatch.setattr(run, "CASES", {"small": Case("a small case", ("tests",), tables)})
+    monkeypatch.setattr(run, "_pass", lambda tests: not red)
+    monkeypatch.setattr(run, "peaks", lambda: {run.REFERENCE: 100.0})
+
+
+def test_a_table_has_the_machine_every_candidate_and_its_error(monkeypatch, capsys):
+    use(monkeypatch, bar=0.0)
+    assert run.main(["--seconds", "0"]) == 0
+    printed = capsys.readouterr().out
+    assert str(machine())[:20] in printed
+    assert f"torch {torch.__version__}, threads 1, allocator" in printed
+    assert "forward, B=1 T=16 H=2 K=V=8, float32" in printed
+    rows = {line.split("|")[1].strip(): line for line in printed.splitlines() if line.startswith("| ")}
+    assert rows.keys() >= {"softmax", "chunk", "parallel", "auto"}
+    assert "0x reached" in rows["chunk"]
+    assert all(float(rows[name].split("|")[-2]) < 1e-6 for name in ("softmax", "chunk", "auto"))
+
+
+def test_a_missed_bar_is_said_and_fails(monkeypatch, capsys):
+    use(monkeypatch, bar=1e9)
+    assert run.main(["small", "--seconds", "0"]) == 1
+    assert "1e+09x missed" in capsys.readouterr().out
+
+
+def test_nothing_is_measured_while_tests_fail(monkeypatch, capsys):
+    use(monkeypatch, bar=0.0, red=True)
+    monkeypatch.setattr(run, "measure", lambda *args, **kwargs: pytest.fail("measured"))
+    assert run.main([]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "nothing measured: these tests fail: python -m pytest tests" in shown.err
+
+
+@pytest.mark.parametrize(("assertion", "passes"), [("True", True), ("False", False)])
+def test_red_and_green_are_told_apart_by_running_the_tests(tmp_path, assertion, passes):
+    path = tmp_path / "test_it.py"
+    path.write_text(f"def test_it():\n    assert {assertion}\n")
+    assert run._pass([str(path)]) is passes
+
+
+def test_a_misspelt_case_is_the_users_mistake(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run.main(["linear_atention"])
+    assert "case 'linear_atention' is not known; choose from linear_attention" in capsys.readouterr().err
+
+
+def test_results_are_saved_under_hardware_and_date(monkeypatch, tmp_path):
+    use(monkeypatch, bar=0.0)
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    monkeypatch.setattr(run, "RESULTS", tmp_path / "results")
+    assert run.main(["--seconds", "0", "--save"]) == 0
+    (path,) = (tmp_path / "results").iterdir()
+    assert path.name.startswith(machine().slug)
+    assert "times faster" in path.read_text()
+
+
+def test_candidates_take_turns(monkeypatch):
+    """Two calls each to warm up, then round after round."""
+    called = []
+    monkeypatch.setattr(measuring.torch, "set_num_threads", lambda n: called.append(n))
+    calls = {name: lambda name=name: called.append(name) for name in "ab"}
+    timings = measuring.measure(calls, seconds=0, least=3)
+    assert called == [1, "a", "a", "b", "b", *3 * ["a", "b"]]
+    assert all(t.repeats == 3 and 0 <= t.minimum <= t.median for t in timings.values())
+
+
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("normalise", [False, True])
+def test_every_candidate_computes_what_its_definition_says(normalise, backward):
+    table = linear_attention.table(SHAPE, torch.float64, backward=backward, normalise=normalise)
+    assert isinstance(table, Table)
+    for candidate in table.candidates.values():
+        assert candidate.error() < 1e-12
+        assert candidate.flops > 0
