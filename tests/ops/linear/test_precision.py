@@ -6,7 +6,7 @@ from linear_cases import DECAYS, FORMS, READS, case, relative_error, results
 
 from linsight import ops
 
-OUTPUT_BUDGET, GRADIENT_BUDGET = 6e-3, 2e-2
+OUTPUT_BUDGET, GRADIENT_BUDGET = 5e-3, 1e-2
 
 
 @pytest.mark.parametrize("normalise", [False, True])
@@ -27,6 +27,23 @@ def test_bfloat16_stays_within_its_budget(decay, read, normalise):
             if name.startswith("grad of"):
                 assert gradient.dtype is torch.bfloat16
                 assert relative_error(gradient, expected[name]) < GRADIENT_BUDGET, name
+
+
+def test_the_normalised_gradient_of_q_is_not_drowned_by_the_rounding_of_the_denominator():
+    """With values and cotangents of one sign it is a small difference; errors common to a row add up.
+
+    Rounding the denominator, or its gradient, to bfloat16 gives 0.19; torch's softmax has 0.036 here.
+    """
+    q, k, v, do = torch.rand(4, 8, 98, 4, 32).bfloat16().unbind(0)
+
+    def gradient(form, chunk_size, *x):
+        leaf = x[0].detach().requires_grad_()
+        o, _ = ops.linear_attention(leaf, *x[1:], normalise=True, form=form, chunk_size=chunk_size)
+        return torch.autograd.grad(o, leaf, do.to(o.dtype))[0]
+
+    expected = gradient("parallel", None, q.double(), k.double(), v.double())
+    for form, chunk_size in (("parallel", None), ("chunk", 32)):
+        assert relative_error(gradient(form, chunk_size, q, k, v), expected) < 0.05
 
 
 @pytest.mark.parametrize("form", ["naive", "parallel", "chunk"])

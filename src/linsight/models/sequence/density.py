@@ -88,9 +88,7 @@ class ImageDensity(Density):
         self.patches = Patches(config.height, config.width, *config.patch)
         self.reads_label = config.label in ("last", "both")
         grid = self.patches.grid
-        fitting = [(row, column) for row, column in config.neighbours if abs(column) < grid[1]]
-        # Without the last, what ends a line is fed where no neighbour is, and unseen by the next predictions.
-        neighbours = tuple(dict.fromkeys([*fitting, (-1, grid[1] - 1)]))
+        neighbours = tuple((row, column) for row, column in config.neighbours if abs(column) < grid[1])
         embedding = RasterEmbedding(
             self.patches.vocabulary,
             self.classes + 1,

@@ -67,7 +67,8 @@ def linear_attention(
 
     Precision: the inputs' dtype decides, autocast is disregarded. States, decays and denominators are float32
     (or float64), and so is everything for float16. With bfloat16 inputs and no decay, `parallel` and `chunk`
-    round similarities to bfloat16: relative RMS error of o below 0.006, of gradients below 0.02.
+    round similarities to bfloat16: relative RMS error of o below 0.005, of gradients below 0.01. (Normalised
+    and with values of one sign, q's gradient is a small difference: 0.06 at 784 tokens; softmax has 0.07.)
 
     Cost a head: `recurrent` O(T K V) time; `chunk` O(T (K V + C (K + V))) with blocks of C; `parallel`
     O(T^2 (K + V)) time and O(T^2) memory. For the backward, `recurrent` keeps O(T K V) numbers and `chunk`
