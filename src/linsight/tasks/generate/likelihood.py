@@ -33,18 +33,21 @@ _PLACES: dict[LabelPlace, str] = {"last": "label last: p(x) p(y | x)", "first": 
 
 
 class _Found(NamedTuple):
-    """One factorisation on a split: log p(x, y) of the true labels, and of every label of some images."""
+    """One factorisation on some images: log p(x, y) of every label, and the true labels."""
 
-    joint: Float[Tensor, " images"]
-    every_label: Float[Tensor, "first classes"]
-    labels: Int[Tensor, " first"]
+    every_label: Float[Tensor, "images classes"]
+    labels: Int[Tensor, " images"]
+
+    @property
+    def joint(self) -> Float[Tensor, " images"]:
+        return self.every_label.gather(1, self.labels[:, None])[:, 0]
 
     @property
     def image(self) -> Estimate:
         return nll_compute(nll_update(self.every_label.logsumexp(1)))
 
     @property
-    def given(self) -> Float[Tensor, "first classes"]:
+    def given(self) -> Float[Tensor, "images classes"]:
         return self.every_label.log_softmax(1)
 
 
@@ -63,8 +66,8 @@ def evaluate_likelihood(
 ) -> tuple[dict[str, float], tuple[Exhibit, ...]]:
     """Metrics and tables of a density on images x `(number, height, width)` with labels y `(number,)`.
 
-    Everything but Bayes' rule is computed on all images; with the label first, p(x) and p(y | x) take a pass
-    for every class and are computed on the first `bayes_images`. Means are taken in float64. Images and
+    With the label last, all images are looked at; with the label first, where each takes a pass for every
+    class, the first `bayes_images`. Means are taken in float64. Images and
     labels lie on the CPU, wherever the model is. `training` holds those that the counted baselines are fitted
     to; `binarisation` names how the images became bits, `comparable` says whether published figures of
     binarised MNIST may stand beside ours.
@@ -76,24 +79,17 @@ def evaluate_likelihood(
         return _nats_table(ours, x, counted, measured, binarisation, comparable=comparable)
 
     if not model.places:
-        nats = _batched(model, lambda part, _: model.log_prob(part), x, y, f"{split} images", progress)
+        nats = _batched(model, lambda part: model.log_prob(part), x, f"{split} images", progress)
         image = nll_compute(nll_update(nats))
         return _image_metrics(image, x), (nats_table(image),)
     found: dict[LabelPlace, _Found] = {}
     for place in model.places:
         count = len(x) if place == "last" else min(bayes_images, len(x))
         every = _batched(
-            model, lambda part, _, place=place: model.joint(part, label=place),
-            x[:count], y[:count], f"{split} images, label {place}", progress,
+            model, lambda part, place=place: model.joint(part, label=place),
+            x[:count], f"{split} images, label {place}", progress,
         )  # fmt: skip
-        true = every.gather(1, y[:count, None])[:, 0]
-        if count < len(x):
-            rest = _batched(
-                model, lambda part, labels, place=place: model.log_prob(part, labels, label=place),
-                x[count:], y[count:], f"{split} images, label {place}, its own label alone", progress,
-            )  # fmt: skip
-            true = torch.cat([true, rest])
-        found[place] = _Found(true, every, y[:count])
+        found[place] = _Found(every, y[:count])
     main = found.get("last") or found["first"]
     metrics = _image_metrics(main.image, x)
     for place, seen in found.items():
@@ -101,7 +97,8 @@ def evaluate_likelihood(
             accuracy_update(seen.given, seen.labels)
         ).value.item()
     if len(found) == 2:
-        metrics["disagreement_nats"] = (found["first"].joint - found["last"].joint).abs().mean().item()
+        both = len(found["first"].labels)
+        metrics["disagreement_nats"] = (found["first"].joint - found["last"].joint[:both]).abs().mean().item()
     for place, seen in found.items():
         metrics |= _place_metrics(place, seen)
     exhibits = (
@@ -114,17 +111,15 @@ def evaluate_likelihood(
 
 def _batched(
     model: ImageDensity,
-    score: Callable[[Tensor, Tensor], Tensor],
+    score: Callable[[Tensor], Tensor],
     x: Tensor,
-    y: Tensor,
     what: str,
     progress: Progress | None,
 ) -> Tensor:
-    """score(images, labels) of all images, computed where the model is; in float64 on the CPU."""
+    """score(images) of all images, computed where the model is; in float64 on the CPU."""
     scores, device = [], model.log_prior.device
     for start in range(0, len(x), _BATCH):
-        images, labels = (part[start : start + _BATCH].to(device) for part in (x, y))
-        scores.append(score(images, labels).double().cpu())
+        scores.append(score(x[start : start + _BATCH].to(device)).double().cpu())
         if progress:
             progress(what, min(start + _BATCH, len(x)), len(x))
     return torch.cat(scores)
@@ -194,7 +189,7 @@ def _label_table(found: dict[LabelPlace, _Found], metrics: dict[str, float]) -> 
                 f"{len(seen.labels):,}",
             )
         )
-    note = "-log p(x, y) is a mean over all images, the other columns over as many as the last one says."
+    note = "Means are over as many images as the last column says."
     if len(found) == 2:
         note += (
             f" On one image the two factorisations differ by {metrics['disagreement_nats']:.2f} nats of "
