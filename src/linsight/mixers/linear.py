@@ -94,8 +94,8 @@ class LinearAttention(Mixer):
     def mix(self, x, state, valid):
         """Project, map, sum, divide, project."""
         batch, length, _ = x.shape
-        q, k, v = self.qkv(x).view(batch, length, 3, self.heads, self.head_dim).unbind(2)
-        q, k = self.phi.apply(q), self.phi.apply(k)
+        qk, v = self.qkv(x).view(batch, length, 3, self.heads, self.head_dim).split([2, 1], dim=2)
+        (q, k), v = self.phi.apply(qk).unbind(2), v.squeeze(2)
         if valid is not None:
             k = torch.where(valid[:, :, None, None], k, 0)
         if self.causal:

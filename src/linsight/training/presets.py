@@ -16,13 +16,13 @@ def generate_default() -> RunConfig:
         version=RunConfig.VERSION,
         task=GenerateConfig(label_weight=5.0),
         training=TrainingConfig(
-            steps=2500,
+            steps=2300,
             batch_size=32,
             optimizer=AdamWConfig(lr=3e-3, betas=(0.9, 0.99), weight_decay=0.05),
             schedule=WarmupCosineConfig(warmup_steps=40, final=0.02),
             precision=best_precision(),
-            validate_every=625,
-            checkpoint_every=250,
+            validate_every=575,
+            checkpoint_every=230,
         ),
     )
 
