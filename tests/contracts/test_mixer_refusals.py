@@ -147,3 +147,13 @@ def test_an_unknown_choice_names_the_known_ones():
 
 def test_rotary_positions_need_an_even_head_width():
     refused(ValueError, "rotary|even", lambda: mixers.build("softmax", dim=6, heads=2, positions="rotary"))
+
+
+@pytest.mark.parametrize("kind", mixers.kinds())
+def test_heads_that_do_not_share_the_width_are_refused_with_the_nearest_widths(kind):
+    with pytest.raises(ValueError, match="dim 100 is not divisible by heads 8; use dim 96 or 104"):
+        mixers.build(kind, dim=100, heads=8)
+    with pytest.raises(ValueError, match="dim 3 is not divisible by heads 8; use dim 8"):
+        mixers.build(kind, dim=3, heads=8)
+    with pytest.raises(ValueError, match="expected heads of at least 1, got 0"):
+        mixers.build(kind, dim=8, heads=0)

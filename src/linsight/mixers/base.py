@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from linsight.config import Config
 
-__all__ = ["Cost", "Form", "Mixer", "MixerConfig", "accumulator_dtype"]
+__all__ = ["Cost", "Form", "Mixer", "MixerConfig", "accumulator_dtype", "head_width"]
 
 
 Form = Literal["auto", "naive", "parallel", "chunk", "recurrent"]
@@ -172,3 +172,18 @@ class Mixer(nn.Module, ABC):
 def accumulator_dtype(dtype: torch.dtype) -> torch.dtype:
     """The dtype in which sums over time are kept: float32, or float64 for float64."""
     return torch.promote_types(dtype, torch.float32)
+
+
+def head_width(kind: str, dim: int, heads: int) -> int:
+    """How wide each of `heads` equal heads is.
+
+    Raises:
+        ValueError: They do not share `dim` equally; names the nearest widths that they do.
+    """
+    if heads < 1:
+        raise ValueError(f"mixer {kind!r}: expected heads of at least 1, got {heads}")
+    if dim % heads:
+        below = dim - dim % heads
+        near = f"{below} or {below + heads}" if below else f"{heads}"
+        raise ValueError(f"mixer {kind!r}: dim {dim} is not divisible by heads {heads}; use dim {near}")
+    return dim // heads

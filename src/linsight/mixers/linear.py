@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from linsight import ops
-from linsight.mixers.base import Cost, Form, Mixer, MixerConfig, accumulator_dtype
+from linsight.mixers.base import Cost, Form, Mixer, MixerConfig, accumulator_dtype, head_width
 from linsight.nn import feature_map
 
 __all__ = ["LinearAttention", "LinearAttentionConfig", "LinearAttentionState"]
@@ -76,8 +76,7 @@ class LinearAttention(Mixer):
         forms: tuple[Form, ...] = ("naive", "parallel", "chunk", "recurrent")
         forms = forms if causal else forms[:2]
         super().__init__(dim, causal=causal, forms=forms, form=config.form)
-        if config.heads < 1 or dim % config.heads:
-            raise ValueError(f"mixer 'linear': dim {dim} is not divisible by heads {config.heads}")
+        self.head_dim = head_width("linear", dim, config.heads)
         self.phi = feature_map(config.feature_map)
         self.normalise = self.phi.positive if config.normalise is None else config.normalise
         if self.normalise and not self.phi.positive:
@@ -87,7 +86,6 @@ class LinearAttention(Mixer):
             )
         self.config = config
         self.heads = config.heads
-        self.head_dim = dim // config.heads
         self.qkv = nn.Linear(dim, 3 * dim, bias=False)
         self.out = nn.Linear(dim, dim, bias=False)
 

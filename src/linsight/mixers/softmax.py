@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from linsight.mixers.base import Cost, Form, Mixer, MixerConfig
+from linsight.mixers.base import Cost, Form, Mixer, MixerConfig, head_width
 from linsight.nn import rotary
 
 __all__ = ["KeyValueCache", "SoftmaxAttention", "SoftmaxAttentionConfig"]
@@ -70,15 +70,13 @@ class SoftmaxAttention(Mixer):
     ) -> None:
         config = config or SoftmaxAttentionConfig()
         super().__init__(dim, causal=causal, forms=("naive", "parallel"), form=config.form)
-        if config.heads < 1 or dim % config.heads:
-            raise ValueError(f"mixer 'softmax': dim {dim} is not divisible by heads {config.heads}")
+        self.head_dim = head_width("softmax", dim, config.heads)
         if config.positions == "rotary" and (dim // config.heads) % 2:
             raise ValueError(
                 f"mixer 'softmax': rotary positions need an even head dimension, got {dim} / {config.heads}"
             )
         self.config = config
         self.heads = config.heads
-        self.head_dim = dim // config.heads
         self.qkv = nn.Linear(dim, 3 * dim, bias=False)
         self.out = nn.Linear(dim, dim, bias=False)
 
