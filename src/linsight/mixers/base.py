@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from linsight.config import Config
 
-__all__ = ["Cost", "Form", "Mixer", "MixerConfig", "accumulator_dtype", "head_width"]
+__all__ = ["Cost", "Form", "Mixer", "MixerConfig", "head_width"]
 
 
 Form = Literal["auto", "naive", "parallel", "chunk", "recurrent"]
@@ -167,11 +167,6 @@ class Mixer(nn.Module, ABC):
     def state_grows(self) -> bool:
         """Whether the state's second axis grows with the tokens seen."""
         return False
-
-
-def accumulator_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The dtype in which sums over time are kept: float32, or float64 for float64."""
-    return torch.promote_types(dtype, torch.float32)
 
 
 def head_width(kind: str, dim: int, heads: int) -> int:

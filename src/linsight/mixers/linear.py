@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from linsight import ops
-from linsight.mixers.base import Cost, Form, Mixer, MixerConfig, accumulator_dtype, head_width
+from linsight.mixers.base import Cost, Form, Mixer, MixerConfig, head_width
 from linsight.nn import feature_map
 
 __all__ = ["LinearAttention", "LinearAttentionConfig", "LinearAttentionState"]
@@ -116,7 +116,7 @@ class LinearAttention(Mixer):
         return LinearAttentionState(
             torch.zeros(
                 (batch, self.heads, *self._memory_shape),
-                dtype=accumulator_dtype(dtype or weight.dtype),
+                dtype=ops.accumulator_dtype(dtype or weight.dtype),
                 device=device or weight.device,
             )
         )
@@ -124,7 +124,7 @@ class LinearAttention(Mixer):
     def state_size(self, length):
         """Independent of `length`."""
         features, values = self._memory_shape
-        itemsize = accumulator_dtype(self.qkv.weight.dtype).itemsize
+        itemsize = ops.accumulator_dtype(self.qkv.weight.dtype).itemsize
         return itemsize * self.heads * features * values if self.causal else 0
 
     def cost(self, length):

@@ -3,5 +3,6 @@
 from linsight.ops.linear.attention import linear_attention
 from linsight.ops.linear.auto import linear_attention_plan
 from linsight.ops.linear.bidirectional import global_linear_attention
+from linsight.ops.linear.precision import accumulator_dtype
 
-__all__ = ["global_linear_attention", "linear_attention", "linear_attention_plan"]
+__all__ = ["accumulator_dtype", "global_linear_attention", "linear_attention", "linear_attention_plan"]

@@ -50,6 +50,10 @@ class _Found(NamedTuple):
     def given(self) -> Float[Tensor, "images classes"]:
         return self.every_label.log_softmax(1)
 
+    @property
+    def accuracy(self) -> Estimate:
+        return accuracy_compute(accuracy_update(self.given, self.labels))
+
 
 @torch.inference_mode()
 def evaluate_likelihood(
@@ -93,9 +97,7 @@ def evaluate_likelihood(
     main = found.get("last") or found["first"]
     metrics = _image_metrics(main.image, x)
     for place, seen in found.items():
-        metrics[f"accuracy_label_{place}"] = accuracy_compute(
-            accuracy_update(seen.given, seen.labels)
-        ).value.item()
+        metrics[f"accuracy_label_{place}"] = seen.accuracy.value.item()
     if len(found) == 2:
         both = len(found["first"].labels)
         metrics["disagreement_nats"] = (found["first"].joint - found["last"].joint[:both]).abs().mean().item()
@@ -177,7 +179,7 @@ def _nats_table(
 def _label_table(found: dict[LabelPlace, _Found], metrics: dict[str, float]) -> Table:
     rows = []
     for place, seen in found.items():
-        accuracy = accuracy_compute(accuracy_update(seen.given, seen.labels))
+        accuracy = seen.accuracy
         rows.append(
             (
                 _PLACES[place],
