@@ -13,7 +13,6 @@ def write(folder: Path, rows: dict[int, dict[str, float]], *, step: int = 0) -> 
     log = MetricsLog(folder / "metrics.csv", folder / "events", step=step)
     for at, values in rows.items():
         log.write(at, values)
-    log.close()
     return folder / "metrics.csv"
 
 
@@ -58,6 +57,7 @@ def test_tensorboard_shows_each_step_once(tmp_path):
     write(tmp_path, {3: {"a": 4.0}}, step=2)
     events = EventAccumulator(str(tmp_path / "events"), purge_orphaned_data=True)
     events.Reload()
+    assert events.file_version == 2.0
     assert [(event.step, event.value) for event in events.Scalars("a")] == [(1, 1.0), (2, 2.0), (3, 4.0)]
 
 

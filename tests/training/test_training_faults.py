@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import threading
 from pathlib import Path
 
 import pytest
@@ -196,6 +197,28 @@ def test_a_full_disk_is_one_line_and_nothing_is_lost(size, file, tmp_path):
     fit(config, run, progress="none")
     models = [tmp_path / name / "model" / "model.safetensors" for name in ("good", "run")]
     assert models[0].read_bytes() == models[1].read_bytes()
+
+
+@pytest.mark.parametrize("size", [0, 30, 100, 900])
+def test_a_full_disk_leaves_no_thread_behind(size, tmp_path, capfd):
+    """Whatever does not fit first: nothing on the terminal, and no writer that fails later, unheard."""
+    config = toy_run()
+    before = set(threading.enumerate())
+    message = r"cannot write: .*: File too large"
+    with contextlib.ExitStack() as stack, pytest.raises(RuntimeError, match=message):
+        fit(config, tmp_path, task=DiskFills(config.task, stack, 6, size), progress="none")
+    assert set(threading.enumerate()) <= before
+    assert capfd.readouterr().err == ""
+
+
+def test_events_that_cannot_be_written_are_named(tmp_path):
+    """Something else has the name of their folder."""
+    config = toy_run(4)
+    run = open_run(tmp_path / "run", config)
+    run.events.touch()
+    message = r"cannot write: .*events: File exists; there is no checkpoint yet"
+    with pytest.raises(RuntimeError, match=message):
+        fit(config, run, progress="none")
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):

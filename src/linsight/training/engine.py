@@ -109,7 +109,8 @@ def _session(config: RunConfig, run: Run, task: Task, show: Reporter) -> Session
 def _remaining_steps(run: Run, task: Task, session: Session, show: Reporter) -> dict[str, float]:
     from linsight.training.adapter import Diverged, train  # Lightning takes seconds to import
 
-    with Stop() as stop, Recorder(run, session, show, stop) as recorder:
+    with Stop() as stop:
+        recorder = Recorder(run, session, show, stop)
         try:
             train(task, session, recorder)
             if session.step == session.config.training.steps:

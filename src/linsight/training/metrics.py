@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from linsight.training.events import EventLog
 from linsight.training.files import write_atomically
 
 __all__ = ["Mean", "MetricsLog", "read_metrics"]
@@ -65,15 +66,14 @@ class MetricsLog:
     """
 
     def __init__(self, path: Path, events: Path, *, step: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
         self._path, self._events = path, events
         self._columns = ["step"]
         if path.exists():
             self._columns, rows = _read(path)
             kept = [row for row in rows if int(row["step"]) <= step]
             _write(path, self._columns, kept)
-        self._writer = SummaryWriter(str(events), purge_step=step + 1, flush_secs=10)
+        with _naming(events):
+            self._writer = EventLog(events, step=step + 1)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Append one row.
@@ -89,13 +89,7 @@ class MetricsLog:
         with _naming(self._path), self._path.open("a", newline="", encoding="utf-8") as file:
             file.write(_line({"step": step, **values}, self._columns))
         with _naming(self._events):
-            for name, value in values.items():
-                self._writer.add_scalar(name, value, step)
-
-    def close(self) -> None:
-        """Write out the events; raises OSError if they cannot be written."""
-        with _naming(self._events):
-            self._writer.close()
+            self._writer.write(step, values)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from types import TracebackType
 
 from linsight.training.checkpoint import last_step, save_checkpoint
 from linsight.training.interrupts import Stop
@@ -28,17 +27,6 @@ class Recorder:
         self._clock = self._row_clock = time.monotonic()
         self._row_step = session.step
         self.latest: dict[str, float] = {}
-
-    def __enter__(self) -> "Recorder":
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        try:
-            with writing(self._run):
-                self._log.close()
-        except RuntimeError:
-            if kind is None:  # else what went wrong first is what the user must read
-                raise
 
     def start(self) -> None:
         """The first step follows: from here on the time counts, and signals come to us alone."""
