@@ -1,6 +1,7 @@
 # make run   trains the README's model and prints the path of its report
 # make test  everything that must hold before a change lands
 # Both make .venv themselves, with PYTHON (default python3), and start at once the second time.
+# make scorecard   checks published libraries, in an environment of their own, and writes docs/scorecard.md
 
 PYTHON ?= python3
 RUN ?= runs/mnist
@@ -12,7 +13,12 @@ MADE := $(VENV)/.made
 USER := $(VENV)/.installed-user
 DEV := $(VENV)/.installed-dev
 
-.PHONY: run test lint types imports unit docs format
+SCORE := .venv-scorecard
+SCORED := $(SCORE)/.installed
+FOREIGN := tools/scorecard/requirements.txt
+ALONE := tools/scorecard/requirements-no-deps.txt
+
+.PHONY: run test lint types imports unit docs format scorecard
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -48,6 +54,9 @@ format: $(DEV)
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
+scorecard: $(SCORED)
+	@OMP_NUM_THREADS=1 $(SCORE)/bin/python -m tools.scorecard
+
 $(MADE):
 	@$(PYTHON) -c 'pass' 2>/dev/null || { \
 	  echo "linsight needs Python 3.11 or newer, and '$(PYTHON)' does not run; install it, or: make PYTHON=/path/to/python3" >&2; exit 1; }
@@ -70,3 +79,14 @@ $(DEV): pyproject.toml | $(MADE)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
 	@touch $(USER) $@
+
+# What does not install is told on the page, and the other libraries are checked.
+$(SCORED): pyproject.toml $(FOREIGN) $(ALONE)
+	@echo "== installing published libraries into $(SCORE): once, a few minutes"
+	@$(PYTHON) -m venv $(SCORE)
+	@$(SCORE)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 setuptools wheel --editable .
+	@$(SCORE)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $(FOREIGN)
+	@grep -o '^[a-z][^ ]*' $(ALONE) | while read -r package; do \
+	  $(SCORE)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation "$$package" \
+	    || echo "$$package does not install here"; done
+	@touch $@

@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
+    "conformance",
     "data",
     "densities",
     "kernels",
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from linsight import (
+        conformance,
         data,
         densities,
         kernels,

@@ -76,3 +76,92 @@ def trained(linsight: Command, small: list[str], shared: Path) -> Path:
             assert done.returncode == 0, done.stderr
             printed.write_text(done.stdout)
     return folder
+
+
+MODULES = '''
+import torch
+from torch import nn
+from linsight.conformance import Whole
+
+
+class Mean(nn.Module):
+    """The mean of the tokens so far."""
+
+    dim = 4
+
+    def forward(self, x):
+        return x.cumsum(1) / self.count(x)
+
+    def count(self, x):
+        return torch.arange(1, x.shape[1] + 1, dtype=x.dtype)[:, None]
+
+
+class Hasty(Mean):
+    """Divides by the length of the call."""
+
+    def count(self, x):
+        return x.shape[1]
+
+
+class Leaky(Mean):
+    """Sees the future."""
+
+    def count(self, x):
+        return 1 + x.square().sum((1, 2), keepdim=True)
+
+
+class Rare(Leaky):
+    """Sees the future after some first tokens: with the inputs of seed 4, but not of 0 to 3."""
+
+    def forward(self, x):
+        return super().forward(x) if x[0, 0, 0] > 0.5 else Mean()(x)
+
+
+class Spoiled(Mean):
+    def count(self, x):
+        return x * float("nan")
+
+
+def mean():
+    return Mean()
+
+
+def hasty():
+    return Hasty()
+
+
+def leaky():
+    return Leaky()
+
+
+def rare():
+    return Rare()
+
+
+def spoiled():
+    return Spoiled()
+
+
+def tolerated():
+    return Whole(Hasty(), 4, unpromised={"prefix": "lengths are <fixed>"})
+
+
+def asks(size):
+    return Mean()
+
+
+def bare():
+    return nn.Identity()
+
+
+def fails():
+    raise RuntimeError("no weights here")
+'''
+
+
+@pytest.fixture
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder, the current one, with `mine.py`: modules of somebody else, some of them wrong."""
+    (tmp_path / "mine.py").write_text(MODULES)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -43,8 +43,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "line"),
     [
         (["trian"], "linsight: unknown verb 'trian'; did you mean 'linsight train'?\n"),
-        (["xyz"], "linsight: unknown verb 'xyz'; verbs: train, evaluate, sample, doctor\n"),
-        (["--jsn"], "linsight: unknown option '--jsn'; verbs: train, evaluate, sample, doctor\n"),
+        (["xyz"], "linsight: unknown verb 'xyz'; verbs: train, evaluate, sample, check, doctor\n"),
+        (["--jsn"], "linsight: unknown option '--jsn'; verbs: train, evaluate, sample, check, doctor\n"),
     ],
 )
 def test_an_unknown_verb_is_two_and_one_line(

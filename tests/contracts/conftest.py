@@ -5,22 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from laws import State
 from torch import Tensor
 
 from linsight import mixers
+from linsight.conformance import Trial
+from linsight.conformance.ours import VARIANTS
 
 DIM = 8
-VARIANTS: dict[str, list[dict[str, Any]]] = {
-    "linear": [
-        *(
-            {"feature_map": name}
-            for name in ("elu1", "relu", "relu2", "identity", "softmax", "taylor2", "dpfp")
-        ),
-        {"feature_map": "elu1", "normalise": False},
-    ],
-    "softmax": [{"positions": "none"}, {"positions": "rotary"}],
-}
 
 
 @dataclass(frozen=True)
@@ -42,7 +33,7 @@ class Case:
                 parameter.add_(0.1 * torch.randn_like(parameter))
         return mixer.to(dtype)
 
-    def started(self, mixer: mixers.Mixer, batch: int, length: int = 5) -> State:
+    def started(self, mixer: mixers.Mixer, batch: int, length: int = 5) -> Any:
         """The state after `length` random tokens."""
         dtype = next(mixer.parameters()).dtype
         with torch.no_grad():
@@ -59,7 +50,7 @@ def signal(batch: int, length: int, dim: int = DIM, seed: int = 0) -> Tensor:
     return torch.randn(batch, length, dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-CASES = [Case(kind, options) for kind in mixers.kinds() for options in VARIANTS.get(kind, [{}])]
+CASES = [Case(kind, options) for kind in mixers.kinds() for options in ({}, *VARIANTS.get(kind, []))]
 
 
 @pytest.fixture(params=CASES, ids=str)
@@ -70,3 +61,9 @@ def case(request: pytest.FixtureRequest) -> Case:
 @pytest.fixture(name="signal")
 def _signal():
     return signal
+
+
+@pytest.fixture
+def trial() -> Trial:
+    """Compares, and says what differs most and where."""
+    return Trial(seed=0)

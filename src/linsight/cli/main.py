@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["VERBS", "Verb", "main"]
+__all__ = ["VERBS", "Verb", "main", "raised_by_linsight"]
 
 USER_MISTAKES = (ValueError, TypeError, FileNotFoundError, ImportError)
 
@@ -29,6 +29,9 @@ VERBS = {
     "evaluate": Verb("linsight.cli.evaluate", "evaluate RUN [options]", "measure a trained run on one split"),
     "sample": Verb(
         "linsight.cli.sample", "sample RUN [options]", "draw from a trained run, save the picture"
+    ),
+    "check": Verb(
+        "linsight.cli.check", "check SUBJECT [options]", "prove the contract of a mixer, ours or anybody's"
     ),
     "doctor": Verb(
         "linsight.cli.doctor", "doctor [--json]", "what this machine has, and the path each op takes"
@@ -58,11 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except USER_MISTAKES as error:
-        if _raised_by_linsight(error):
+        if raised_by_linsight(error):
             return _fail(_sentence(error), 2, debug)
         return _fail(f"{type(error).__name__}: {_sentence(error)}", 1, debug, hint=True)
     except RuntimeError as error:
-        return _fail(_sentence(error), 1, debug, hint=not _raised_by_linsight(error))
+        return _fail(_sentence(error), 1, debug, hint=not raised_by_linsight(error))
     except OSError as error:
         return _fail(_sentence(error), 1, debug)
     # The last resort of the program, not of a library: whatever else went wrong is still one line.
@@ -108,7 +111,7 @@ def _version() -> str:
     return linsight.__version__
 
 
-def _raised_by_linsight(error: BaseException) -> bool:
+def raised_by_linsight(error: BaseException) -> bool:
     """Whether the innermost Python frame is ours: then the message was written for the user."""
     trace, module = error.__traceback__, ""
     while trace is not None:

@@ -13,16 +13,25 @@ EVERY_SECONDS = 10.0
 
 
 @contextlib.contextmanager
-def watching() -> Iterator[Watch]:
-    """A `Progress` for tasks: call it as progress(what, done, total)."""
+def watching(*, lasting: bool = True) -> Iterator[Watch]:
+    """A `Progress` for tasks: call it as progress(what, done, total).
+
+    Args:
+        lasting: False where the caller prints what it finds on the way: no lines, and a bar that is removed.
+    """
     if not sys.stderr.isatty():
-        yield _lines()
+        yield _lines() if lasting else lambda *_: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    words = TextColumn("{task.description}", markup=False)
+    columns = (words, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    # What is printed meanwhile goes above the bar, if it goes to a terminal, and else where it was sent.
+    above = sys.stdout.isatty()
+    with Progress(
+        *columns, console=Console(stderr=True), redirect_stdout=above, transient=not lasting
+    ) as bars:
         tasks: dict[str, int] = {}
 
         def show(what: str, done: int, total: int) -> None:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from linsight.config import Config
 
-__all__ = ["Cost", "Form", "Mixer", "MixerConfig", "head_width"]
+__all__ = ["Cost", "Form", "Mixer", "MixerConfig"]
 
 
 Form = Literal["auto", "naive", "parallel", "chunk", "recurrent"]
@@ -26,6 +26,9 @@ class Cost(NamedTuple):
 @dataclass(frozen=True)
 class MixerConfig(Config):
     """Base of the mixers' configurations, told apart by their `kind`."""
+
+    replaces_mlp: ClassVar[bool] = False
+    """Whether a block of this mixer has no feed-forward network: it is a gated unit of its own."""
 
     def build(self, dim: int, *, causal: bool = True) -> "Mixer":
         """The mixer this configuration describes, for tokens of width `dim`."""
@@ -47,6 +50,8 @@ class Mixer(nn.Module, ABC):
     in a float64 module) under any autocast, and whose positions are int64 `(batch,)`.
     """
 
+    keeps: ClassVar[tuple[str, ...]] = ()
+    """Fields of the state that hold tokens as they came, in their dtype (caches, windows); others add up."""
     out: nn.Linear
     """The last projection, back to the residual stream."""
 
@@ -167,18 +172,3 @@ class Mixer(nn.Module, ABC):
     def state_grows(self) -> bool:
         """Whether the state's second axis grows with the tokens seen."""
         return False
-
-
-def head_width(kind: str, dim: int, heads: int) -> int:
-    """How wide each of `heads` equal heads is.
-
-    Raises:
-        ValueError: They do not share `dim` equally; names the nearest widths that they do.
-    """
-    if heads < 1:
-        raise ValueError(f"mixer {kind!r}: expected heads of at least 1, got {heads}")
-    if dim % heads:
-        below = dim - dim % heads
-        near = f"{below} or {below + heads}" if below else f"{heads}"
-        raise ValueError(f"mixer {kind!r}: dim {dim} is not divisible by heads {heads}; use dim {near}")
-    return dim // heads

@@ -5,10 +5,11 @@ from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from linsight import ops
-from linsight.mixers.base import Cost, Form, Mixer, MixerConfig, head_width
+from linsight.mixers.base import Cost, Form, MixerConfig
+from linsight.mixers.heads import HeadedMixer
 from linsight.nn import feature_map
 
 __all__ = ["LinearAttention", "LinearAttentionConfig", "LinearAttentionState"]
@@ -40,7 +41,7 @@ class LinearAttentionState(NamedTuple):
     memory: Float[Tensor, "batch heads features values"]
 
 
-class LinearAttention(Mixer):
+class LinearAttention(HeadedMixer):
     """Attention whose similarity is an inner product phi(q) . phi(k), linear in the number of tokens.
 
         S_t = S_(t-1) + phi(k_t) v_t^T,  z_t = z_(t-1) + phi(k_t),  o_t = S_t^T phi(q_t) / (phi(q_t) . z_t)
@@ -75,8 +76,7 @@ class LinearAttention(Mixer):
         config = config or LinearAttentionConfig()
         forms: tuple[Form, ...] = ("naive", "parallel", "chunk", "recurrent")
         forms = forms if causal else forms[:2]
-        super().__init__(dim, causal=causal, forms=forms, form=config.form)
-        self.head_dim = head_width("linear", dim, config.heads)
+        super().__init__("linear", dim, config.heads, causal=causal, forms=forms, form=config.form)
         self.phi = feature_map(config.feature_map)
         self.normalise = self.phi.positive if config.normalise is None else config.normalise
         if self.normalise and not self.phi.positive:
@@ -85,14 +85,10 @@ class LinearAttention(Mixer):
                 f"{config.feature_map!r} is signed, so its sum passes through 0; use normalise=False"
             )
         self.config = config
-        self.heads = config.heads
-        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
-        self.out = nn.Linear(dim, dim, bias=False)
 
     def mix(self, x, state, valid):
         """Project, map, sum, divide, project."""
-        batch, length, _ = x.shape
-        qk, v = self.qkv(x).view(batch, length, 3, self.heads, self.head_dim).split([2, 1], dim=2)
+        qk, v = self.project(x).split([2, 1], dim=2)
         (q, k), v = self.phi.apply(qk).unbind(2), v.squeeze(2)
         if valid is not None:
             k = torch.where(valid[:, :, None, None], k, 0)

@@ -6,10 +6,11 @@ from typing import Literal, NamedTuple
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-from linsight.mixers.base import Cost, Form, Mixer, MixerConfig, head_width
+from linsight.mixers.base import Cost, Form, MixerConfig
+from linsight.mixers.heads import HeadedMixer
 from linsight.nn import rotary
 
 __all__ = ["KeyValueCache", "SoftmaxAttention", "SoftmaxAttentionConfig"]
@@ -46,7 +47,7 @@ class KeyValueCache(NamedTuple):
     position: Int[Tensor, " batch"]
 
 
-class SoftmaxAttention(Mixer):
+class SoftmaxAttention(HeadedMixer):
     """o_t = sum_(j <= t) softmax_j(q_t . k_j / sqrt K) v_j, by `scaled_dot_product_attention`.
 
     Vaswani et al. 2017, arXiv 1706.03762; rotary positions: Su et al. 2021, arXiv 2104.09864. With
@@ -65,25 +66,24 @@ class SoftmaxAttention(Mixer):
         ValueError: `heads` does not divide `dim`; rotary positions with an odd head dimension.
     """
 
+    keeps = ("keys", "values")
+
     def __init__(
         self, dim: int, config: SoftmaxAttentionConfig | None = None, *, causal: bool = True
     ) -> None:
         config = config or SoftmaxAttentionConfig()
-        super().__init__(dim, causal=causal, forms=("naive", "parallel"), form=config.form)
-        self.head_dim = head_width("softmax", dim, config.heads)
+        forms: tuple[Form, ...] = ("naive", "parallel")
+        super().__init__("softmax", dim, config.heads, causal=causal, forms=forms, form=config.form)
         if config.positions == "rotary" and (dim // config.heads) % 2:
             raise ValueError(
                 f"mixer 'softmax': rotary positions need an even head dimension, got {dim} / {config.heads}"
             )
         self.config = config
-        self.heads = config.heads
-        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
-        self.out = nn.Linear(dim, dim, bias=False)
 
     def mix(self, x, state, valid):
         """Project, append to the cache, attend, project."""
         batch, length, _ = x.shape
-        q, k, v = self.qkv(x).view(batch, length, 3, self.heads, self.head_dim).unbind(2)
+        q, k, v = self.project(x).unbind(2)
         start = x.new_zeros(batch, dtype=torch.int64) if state is None else state.position
         places = start[:, None] + torch.arange(length, device=x.device)
         if self.config.positions == "rotary":

@@ -1,7 +1,6 @@
-"""The report's page: one HTML file with its pictures, tables and style inside, and no link to elsewhere."""
+"""Pages: one HTML file with its pictures, tables and style inside, and no link to elsewhere; the report's."""
 
 import base64
-import importlib.resources
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
@@ -12,7 +11,7 @@ import jinja2
 from linsight.reports.numbers import name_and_unit, number
 from linsight.tasks.exhibits import Table
 
-__all__ = ["Picture", "flatten", "render"]
+__all__ = ["Picture", "flatten", "render", "template"]
 
 HEADLINES = 6
 
@@ -51,7 +50,7 @@ def render(
 ) -> str:
     """The page as HTML, readable on light and dark screens and on paper, without scripts."""
     shown = [(*name_and_unit(name), number(value)) for name, value in metrics.items()]
-    return _template().render(
+    return template("report.html").render(
         title=title,
         subtitle=subtitle,
         headlines=shown[:HEADLINES],
@@ -62,6 +61,18 @@ def render(
         environment=environment,
         command=command,
     )
+
+
+def template(name: str) -> jinja2.Template:
+    """A template of `templates/`; `base.html` is the style and the frame of all pages."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("linsight.reports"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
 
 
 def flatten(config: Any, path: str = "") -> dict[str, str]:
@@ -93,11 +104,3 @@ def _table(table: Table) -> dict[str, Any]:
 def _is_number(cell: str | int | float | None) -> bool:
     """Whether the cell is a number, as it is or written out (`82.9 ± 0.1`, `12 %`)."""
     return not isinstance(cell, str) or re.fullmatch(r"[-+]?\d[\d.,eE±%/ +-]*", cell) is not None
-
-
-def _template() -> jinja2.Template:
-    text = importlib.resources.files("linsight.reports").joinpath("templates/report.html").read_text("utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(text)

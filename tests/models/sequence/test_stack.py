@@ -1,11 +1,15 @@
 """A stack is its blocks in a row, and obeys the split law whatever mixers it holds."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
 
 from linsight.mixers import config
 from linsight.models.sequence import SequenceConfig, Stack
+from linsight.models.sequence.stack import Block
 
 
 def _stack(sequence_config, pattern: str, *, layers: int = 3, causal: bool = True) -> Stack:
@@ -93,6 +97,31 @@ def test_the_outputs_of_branches_start_smaller_in_deeper_stacks() -> None:
 def test_a_size_below_1_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name}: expected at least 1, got 0"):
         SequenceConfig(**{name: 0})
+
+
+@pytest.mark.parametrize(
+    ("arrangement", "layers", "expected"),
+    [("cycle", 5, "lslsl"), ("runs", 4, "llss"), ("runs", 5, "lllss"), ("runs", 1, "l"), ("cycle", 1, "l")],
+)
+def test_mixers_take_turns_or_runs(arrangement: str, layers: int, expected: str) -> None:
+    mixers = (config("linear"), config("softmax"))
+    sequence = SequenceConfig(layers=layers, mixers=mixers, arrangement=arrangement)
+    assert "".join(sequence.mixer_of_layer(layer).kind[0] for layer in range(layers)) == expected
+
+
+def test_a_block_without_mlp_is_the_mixer_alone() -> None:
+    mixer = config("linear", heads=2).build(8)
+    block = Block(8, None, mixer)
+    x = torch.randn(2, 5, 8)
+    assert torch.equal(block(x)[0], x + mixer(block.mixer_norm(x))[0])
+    assert not any("mlp" in name for name, _ in block.named_parameters())
+
+
+def test_an_unknown_arrangement_is_refused() -> None:
+    """In another process: here the shape checks would catch it before the code a user runs does."""
+    program = "from linsight.models.sequence import SequenceConfig; SequenceConfig(arrangement='halves')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "ValueError: arrangement: expected 'cycle' or 'runs', got 'halves'" in done.stderr
 
 
 def test_no_mixers_are_refused() -> None:

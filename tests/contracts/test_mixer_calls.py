@@ -1,0 +1,104 @@
+"""What the laws do not ask of every module, and every registered mixer has: forms, costs, plain states."""
+
+import pickle
+
+import pytest
+import torch
+
+from linsight.conformance import Native
+from linsight.conformance.laws.states import largest_tensor
+from linsight.conformance.runs import in_pieces
+
+
+def test_the_form_is_an_option_and_an_attribute(case, signal):
+    for form in case().forms:
+        mixer = case(form=form)
+        assert mixer.form == form
+        mixer(signal(1, 3))
+        assert mixer.last_form == form
+    assert case().form == "auto"
+
+
+def test_order_of_the_past_matters_exactly_where_positions_say(case, signal):
+    mixer, x = case(), signal(1, 12)
+    mixed = torch.cat([x[:, :11].flip(1), x[:, 11:]], dim=1)
+    want = mixer(x)[0][:, -1]
+    change = ((mixer(mixed)[0][:, -1] - want).norm() / want.norm()).item()
+    assert change > 1e-4 if case.sees_order else change < 1e-12
+
+
+def test_decoding_moves_the_memory_of_a_growing_state_rarely(case, signal):
+    """A cache copied at every step costs O(T) each: its room grows geometrically, and steps write into it."""
+    mixer, token = case(), signal(1, 1)
+    if not mixer.state_grows:
+        pytest.skip("the state has a fixed size")
+    state, places, moves = None, None, 0
+    with torch.no_grad():
+        for _ in range(300):
+            _, state = mixer(token, state)
+            before, places = places, [tensor.data_ptr() for tensor in state if tensor.is_floating_point()]
+            moves += before != places
+    assert moves <= 15, f"{moves} moves in 300 steps"
+
+
+def test_cost_counts_every_form_it_names(case):
+    mixer = case()
+    small, large = mixer.cost(4096), mixer.cost(8192)
+    assert set(small) == set(large) <= set(mixer.forms)
+    for form, cost in small.items():
+        assert cost.flops > 0
+        assert cost.bytes > 0
+        growth = large[form].flops / cost.flops
+        quadratic = form == "parallel"
+        assert growth == pytest.approx(4 if quadratic else 2, rel=0.05), form
+
+
+def test_a_state_is_plain_data(case, signal, trial):
+    """A NamedTuple of tensors: picklable, movable, detachable."""
+    mixer = case()
+    _, state = mixer(signal(2, 5))
+    assert isinstance(state, tuple)
+    assert all(isinstance(tensor, torch.Tensor) for tensor in state)
+    again = pickle.loads(pickle.dumps(type(state)(*(tensor.detach() for tensor in state))))
+    trial.states(again._asdict(), state._asdict(), 0.0, "after pickling")
+    moved = type(state)(*(tensor.detach().to("cpu", copy=True) for tensor in state))
+    trial.same(mixer(signal(2, 3), moved)[0], mixer(signal(2, 3), state)[0], "after a copy")
+
+
+def test_initial_state_takes_dtype_and_device(case):
+    state = case(torch.float32).initial_state(3, dtype=torch.float64, device="cpu")
+    assert all(tensor.dtype in (torch.float64, torch.int64) for tensor in state)
+    assert all(len(tensor) == 3 for tensor in state)
+    assert not any(tensor.any() for tensor in state)
+
+
+def test_the_split_law_under_autocast(case, signal, trial):
+    """Activations round to 2^-9 in bfloat16; the state does not."""
+    mixer, x = Native(case(torch.float32)), signal(2, 80).float()
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
+        y, state = in_pieces(mixer, x, (33, 1, 46))
+        whole, final = mixer(x)
+    trial.close(y, whole, 1e-2, "y in pieces")
+    trial.states(mixer.tensors(state), mixer.tensors(final), 1e-2, "final")
+
+
+def test_every_parameter_gets_a_finite_gradient(case, signal):
+    for causal in (True, False):
+        mixer = case(causal=causal)
+        mixer(signal(2, 9))[0].square().sum().backward()
+        for name, parameter in mixer.named_parameters():
+            assert parameter.grad is not None, name
+            assert torch.isfinite(parameter.grad).all(), name
+            assert parameter.grad.any(), name
+
+
+def test_the_chunk_form_never_holds_every_outer_product(signal):
+    """The textbook form materialises all k_t v_t^T (T K V numbers): 170 times slower than chunks."""
+    from linsight import mixers
+
+    length, dim = 2048, 64
+    mixer = mixers.build("linear", dim=dim, heads=2, form="chunk")
+    x = signal(1, length, dim).float()
+    with torch.no_grad():
+        largest = largest_tensor(lambda: mixer(x))
+    assert largest <= 4 * length * dim, f"{largest} numbers in one tensor, {length * dim} in x"
