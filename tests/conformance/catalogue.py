@@ -117,7 +117,12 @@ CAUGHT = {
     "carried-gradients": [states.Detached, decayed.CutChunks, convolved.DetachedWindow],
     "state-gradients": [attention.DeafForm, states.DeafNormaliser, decayed.DetachedStart],
     "gradcheck": [numbers.WrongBackward, numbers.LostParameter],
-    "dtype-ladder": [numbers.HalfPositions, numbers.CoarseProducts, numbers.WideOutput],
+    "dtype-ladder": [
+        numbers.HalfPositions,
+        numbers.CoarseProducts,
+        numbers.RareOverflow,
+        numbers.WideOutput,
+    ],
     "extremes": [
         decayed.UnitKeys,
         decayed.RootOfZero,
@@ -153,7 +158,7 @@ ALONE = {
     "state-size": [states.Underweight],
     "gradients": [numbers.HalfGradient],
     "gradcheck": [numbers.WrongBackward, numbers.LostParameter],
-    "dtype-ladder": [numbers.WideOutput],
+    "dtype-ladder": [numbers.RareOverflow, numbers.WideOutput],
     "no-rows": [numbers.EmptyBatch],
     "decay-extremes": [decayed.CumsumDifference],
     "evaluation": [features.RedrawnInTraining],

@@ -17,21 +17,25 @@ from linsight import mixers
 from linsight.conformance import LAWS, our_subjects
 
 DIRECT = [name for name in LAWS if name not in ("export", "compile", "cost-growth")]
+BUDGETED = ["gradients", "dtype-ladder"]
+"""Laws whose tolerance is a budget, of which a correct mixer uses more or less as the seed has it."""
 SEEDS = range(1, 50)
+VARIANTS = {kind: [name for name in our_subjects() if name.split()[0] == kind] for kind in mixers.kinds()}
 
 
-def alarms(subject, seeds):
-    """Law, seed and evidence of every accusation."""
-    options = ["--law", ",".join(DIRECT), "--quick", "--json"]
+def alarms(subjects, laws, seeds):
+    """Subject, law, seed and evidence of every accusation."""
+    options = ["--law", ",".join(laws), "--quick", "--json"]
     options += ["--seed", str(seeds.start), "--seeds", str(len(seeds))]
     done = subprocess.run(
-        [sys.executable, "-m", "linsight", "check", subject, *options], capture_output=True, text=True
+        [sys.executable, "-m", "linsight", "check", *subjects, *options], capture_output=True, text=True
     )
-    (found,) = json.loads(done.stdout)["subjects"]
-    assert [verdict["law"] for verdict in found["verdicts"]] == DIRECT
+    found = json.loads(done.stdout)["subjects"]
+    assert [[verdict["law"] for verdict in one["verdicts"]] for one in found] == [list(laws)] * len(subjects)
     return [
-        (verdict["law"], verdict["seed"], verdict["detail"])
-        for verdict in found["verdicts"]
+        (one["name"], verdict["law"], verdict["seed"], verdict["detail"])
+        for one in found
+        for verdict in one["verdicts"]
         if verdict["outcome"] not in ("kept", "inapplicable", "unpromised")
     ]
 
@@ -40,14 +44,21 @@ def alarms(subject, seeds):
 @pytest.mark.parametrize("name", HONEST)
 def test_no_seed_accuses_an_honest_mixer(name):
     make = HONEST[name].make
-    assert alarms(f"{inspect.getfile(make)}:{make.__name__}", SEEDS) == []
+    assert alarms([f"{inspect.getfile(make)}:{make.__name__}"], DIRECT, SEEDS) == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", mixers.kinds())
 def test_no_seed_accuses_a_mixer_of_ours(kind):
     """The variants of a kind share the seeds: what differs between them is one function."""
-    variants = [name for name in our_subjects() if name.split()[0] == kind]
+    variants = VARIANTS[kind]
     for number, name in enumerate(variants):
         first, end = (len(SEEDS) * place // len(variants) for place in (number, number + 1))
-        assert alarms(name, SEEDS[first:end]) == [], name
+        assert alarms([name], DIRECT, SEEDS[first:end]) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", mixers.kinds())
+def test_no_seed_uses_up_a_budget(kind):
+    """Every variant has every seed here: how near it comes to a budget is its own."""
+    assert alarms(VARIANTS[kind], BUDGETED, SEEDS) == []
