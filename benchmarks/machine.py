@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.measure import measure
+from linsight.profiling import measure
 
 __all__ = ["Machine", "machine", "peaks"]
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from benchmarks.case import Table
-from benchmarks.measure import Timing
+from linsight.profiling import Timing
 
 __all__ = ["falls_short", "lines"]
 

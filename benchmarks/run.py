@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 
 from benchmarks.machine import machine, peaks
-from benchmarks.measure import measure
 from benchmarks.registry import CASES
 from benchmarks.report import falls_short, lines
+from linsight.profiling import measure
 
 __all__ = ["main"]
 

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from benchmarks import measure as measuring
 from benchmarks import run
 from benchmarks.case import Case, Table
 from benchmarks.cases import linear_attention
 from benchmarks.machine import machine
+from linsight.profiling import clock as measuring
 
 SHAPE = (1, 16, 2, 8)
 

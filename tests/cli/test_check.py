@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from linsight import mixers
 from linsight.cli.main import main
 from linsight.conformance import LAWS, our_subjects
 
@@ -197,7 +198,7 @@ def test_a_page_is_written_and_named_last(modules: Path, capsys: pytest.CaptureF
     [
         ("", "missing SUBJECT: expected a kind of mixer, FILE.py:FACTORY or --all"),
         ("lineer", "unknown subject 'lineer'; did you mean 'linear'?"),
-        ("xyz", "unknown subject 'xyz'; expected FILE.py:FACTORY or one of linear, softmax"),
+        ("xyz", f"unknown subject 'xyz'; expected FILE.py:FACTORY or one of {', '.join(mixers.kinds())}"),
         ("linear --law spilt", "unknown law 'spilt'; did you mean 'split'?"),
         ("linear --law xyz", "unknown law 'xyz'; linsight check --laws lists them"),
         ("no.py:one", "no.py: no such file"),
@@ -268,3 +269,24 @@ def test_help_and_mistakes_do_not_wait_for_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert "--bidirectional" in done.stdout
     assert done.stdout.endswith("\n[]\n")
+
+
+def test_subjects_are_shared_among_processes_and_come_in_order(
+    modules: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same verdicts as in one process, in the order asked for; a breach in another process counts."""
+    line = ("mine.py:mean", "linear", "mine.py:leaky", "--law", "causality,prefix", "--quick")
+
+    def outcomes(*jobs: str) -> list:
+        found = check(capsys, *line, *jobs, code=1)["subjects"]
+        return [(s["name"], [(v["law"], v["outcome"], v["detail"]) for v in s["verdicts"]]) for s in found]
+
+    assert outcomes("--jobs", "2") == outcomes("--jobs", "1")
+    assert main(["check", *line, "--jobs", "2"]) == 1
+    printed = capsys.readouterr().out
+    assert printed.index("mine.py:mean: ") < printed.index("linear: ") < printed.index("mine.py:leaky: ")
+
+
+def test_less_than_one_process_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "linear", "--jobs", "0"]) == 2
+    assert "--jobs: expected at least 1, got 0" in capsys.readouterr().err

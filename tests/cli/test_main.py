@@ -9,6 +9,8 @@ import pytest
 from linsight.cli import main as dispatcher
 from linsight.cli.main import VERBS, Verb, main
 
+KNOWN = "train, evaluate, sample, check, compare, bench, doctor"
+
 
 def verb(monkeypatch: pytest.MonkeyPatch, body: str, *, module: str = "linsight.cli.pretend") -> None:
     """Make `linsight pretend` run this body, as if it stood in a module of that name."""
@@ -43,8 +45,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "line"),
     [
         (["trian"], "linsight: unknown verb 'trian'; did you mean 'linsight train'?\n"),
-        (["xyz"], "linsight: unknown verb 'xyz'; verbs: train, evaluate, sample, check, doctor\n"),
-        (["--jsn"], "linsight: unknown option '--jsn'; verbs: train, evaluate, sample, check, doctor\n"),
+        (["xyz"], f"linsight: unknown verb 'xyz'; verbs: {KNOWN}\n"),
+        (["--jsn"], f"linsight: unknown option '--jsn'; verbs: {KNOWN}\n"),
     ],
 )
 def test_an_unknown_verb_is_two_and_one_line(

@@ -35,3 +35,11 @@ def test_a_configuration_without_mixers_is_refused() -> None:
 
 def test_kinds_are_found_at_every_depth_and_in_tuples() -> None:
     assert {"generate", "image_density", "linear", "adamw"} <= kinds_in(PRESETS["generate"]["default"]())
+
+
+def test_a_published_stack_is_named_like_a_mixer():
+    config = with_mixers(PRESETS["generate"]["default"](), ["transnormer-t1"])
+    stack = config.task.model.sequence
+    assert [mixer.kind for mixer in stack.mixers] == ["diag_attention", "norm_attention"]
+    assert {mixer.variant for mixer in stack.mixers} == {"t1"}
+    assert stack.arrangement == "runs"

@@ -94,7 +94,7 @@ def test_another_temperature_is_said_to_be_no_sample_of_the_law(
         ("-n 0", "--number: expected at least 1, got 0"),
         ("--temperature 0", "--temperature: expected a number above 0, got 0.0"),
         ("--inpaint 1.5", "--inpaint: expected a share of the rows in [0, 1], got 1.5"),
-        ("--out x.jpg", "--out: expected a name that ends in .png or .npz, got 'x.jpg'"),
+        ("--out x.jpg", "--out: expected a name that ends in .png, .npz or .txt, got 'x.jpg'"),
         ("--label 10", "--label: expected 0 to 9, got 10"),
         ("--inpaint 0.5 -n 13", "--number: expected at most the 12 test images there are, got 13"),
     ],

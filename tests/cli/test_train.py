@@ -49,7 +49,7 @@ def test_preset_first_then_mixer_then_fields_whatever_the_order_typed(fit: dict[
     ("line", "message"),
     [
         ("generat", "unknown task 'generat'; did you mean 'generate'?"),
-        ("detect", "unknown task 'detect'; there are: generate"),
+        ("detect", "unknown task 'detect'; there are: classify, generate, language, recall"),
         ("generate --preset tinny", "unknown preset 'tinny'; did you mean 'tiny'?"),
         ("generate --mixer mamba9", "mixer 'mamba9' is not known; choose one of"),
         (

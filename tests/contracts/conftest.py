@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from linsight import mixers
-from linsight.conformance import Trial
+from linsight.conformance import Trial, small_options
 from linsight.conformance.ours import VARIANTS
 
 DIM = 8
+PLACED = ("local", "strided", "fixed", "reformer", "gau", "flash", "linformer")
+"""Kinds in which the places of tokens decide how they are seen, if at all."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class Case:
     def __call__(self, dtype: torch.dtype = torch.float64, dim: int = DIM, **options: Any) -> mixers.Mixer:
         """A mixer with every parameter moved off its initial value, so that no law holds by a zero."""
         torch.manual_seed(0)
-        mixer = mixers.build(self.kind, dim=dim, **{"heads": 2, **self.options, **options})
+        options = {**small_options(self.kind), "causal": self.directions[0], **self.options, **options}
+        mixer = mixers.build(self.kind, dim=dim, **options)
         with torch.no_grad():
             for parameter in mixer.parameters():
                 parameter.add_(0.1 * torch.randn_like(parameter))
@@ -40,9 +43,14 @@ class Case:
             return mixer(signal(batch, length, mixer.dim, seed=9).to(dtype))[1]
 
     @property
+    def directions(self) -> tuple[bool, ...]:
+        """The values of `causal` that the kind can be built with."""
+        return mixers.config(self.kind).directions
+
+    @property
     def sees_order(self) -> bool:
         """Whether the order of earlier tokens matters."""
-        return "rotary" in self.options.values()
+        return "rotary" in self.options.values() or self.kind in PLACED
 
 
 def signal(batch: int, length: int, dim: int = DIM, seed: int = 0) -> Tensor:
@@ -55,6 +63,18 @@ CASES = [Case(kind, options) for kind in mixers.kinds() for options in ({}, *VAR
 
 @pytest.fixture(params=CASES, ids=str)
 def case(request: pytest.FixtureRequest) -> Case:
+    return request.param
+
+
+@pytest.fixture(params=[case for case in CASES if True in case.directions], ids=str)
+def causal_case(request: pytest.FixtureRequest) -> Case:
+    """The cases that have a state."""
+    return request.param
+
+
+@pytest.fixture(params=[case for case in CASES if case.kind in ("linear", "softmax")], ids=str)
+def defined_case(request: pytest.FixtureRequest) -> Case:
+    """The cases that test_mixer_definitions.py defines; other kinds are defined in tests/mixers."""
     return request.param
 
 

@@ -49,13 +49,14 @@ def test_cost_counts_every_form_it_names(case):
         assert cost.flops > 0
         assert cost.bytes > 0
         growth = large[form].flops / cost.flops
-        quadratic = form == "parallel"
+        # Linformer's keys are projected to a few; a step of a growing state reads a share of all tokens.
+        quadratic = (form == "parallel" and case.kind != "linformer") or mixer.state_grows
         assert growth == pytest.approx(4 if quadratic else 2, rel=0.05), form
 
 
-def test_a_state_is_plain_data(case, signal, trial):
+def test_a_state_is_plain_data(causal_case, signal, trial):
     """A NamedTuple of tensors: picklable, movable, detachable."""
-    mixer = case()
+    mixer = causal_case()
     _, state = mixer(signal(2, 5))
     assert isinstance(state, tuple)
     assert all(isinstance(tensor, torch.Tensor) for tensor in state)
@@ -65,16 +66,16 @@ def test_a_state_is_plain_data(case, signal, trial):
     trial.same(mixer(signal(2, 3), moved)[0], mixer(signal(2, 3), state)[0], "after a copy")
 
 
-def test_initial_state_takes_dtype_and_device(case):
-    state = case(torch.float32).initial_state(3, dtype=torch.float64, device="cpu")
+def test_initial_state_takes_dtype_and_device(causal_case):
+    state = causal_case(torch.float32).initial_state(3, dtype=torch.float64, device="cpu")
     assert all(tensor.dtype in (torch.float64, torch.int64) for tensor in state)
     assert all(len(tensor) == 3 for tensor in state)
     assert not any(tensor.any() for tensor in state)
 
 
-def test_the_split_law_under_autocast(case, signal, trial):
+def test_the_split_law_under_autocast(causal_case, signal, trial):
     """Activations round to 2^-9 in bfloat16; the state does not."""
-    mixer, x = Native(case(torch.float32)), signal(2, 80).float()
+    mixer, x = Native(causal_case(torch.float32)), signal(2, 80).float()
     with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
         y, state = in_pieces(mixer, x, (33, 1, 46))
         whole, final = mixer(x)
@@ -83,7 +84,7 @@ def test_the_split_law_under_autocast(case, signal, trial):
 
 
 def test_every_parameter_gets_a_finite_gradient(case, signal):
-    for causal in (True, False):
+    for causal in case.directions:
         mixer = case(causal=causal)
         mixer(signal(2, 9))[0].square().sum().backward()
         for name, parameter in mixer.named_parameters():

@@ -1,4 +1,4 @@
-"""What the mixers compute, against quadratic definitions written here (spec/mixers.md, 2: 11, 3, 4)."""
+"""What linear and softmax attention compute, against quadratic definitions (spec/mixers.md, 2: 11, 3, 4)."""
 
 import pytest
 import torch
@@ -39,6 +39,14 @@ def rotated(x: Tensor) -> Tensor:
     return torch.cat([turned.real, turned.imag], dim=-1)
 
 
+@pytest.fixture
+def case(case):
+    """The kinds that are defined here; others are in tests/mixers, a file each."""
+    if case.kind not in ("linear", "softmax"):
+        pytest.skip("defined in tests/mixers")
+    return case
+
+
 def defined(mixer: mixers.Mixer, x: Tensor, options: dict) -> Tensor:
     """Row by row and head by head, every weight w_ij explicit."""
     weights = dict(mixer.named_parameters())
@@ -62,27 +70,27 @@ def defined(mixer: mixers.Mixer, x: Tensor, options: dict) -> Tensor:
 
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize(("heads", "length"), [(1, 1), (2, 7), (5, 63)])
-def test_every_form_is_the_quadratic_definition(case, signal, trial, causal, heads, length):
+def test_every_form_is_the_quadratic_definition(defined_case, signal, trial, causal, heads, length):
     """Also catches a normaliser cumulated over heads instead of positions (densities.md, section 17)."""
-    mixer, x = case(dim=20, heads=heads, causal=causal), signal(2, length, 20)
-    want = defined(mixer, x, case.options)
+    mixer, x = defined_case(dim=20, heads=heads, causal=causal), signal(2, length, 20)
+    want = defined(mixer, x, defined_case.options)
     for form in (*mixer.forms, "auto"):
         mixer.form = form
         with torch.no_grad():
             trial.close(
                 mixer(x)[0],
                 want,
-                1e-5 if case.options.get("feature_map") in ("relu", "relu2", "dpfp") else 1e-10,
+                1e-5 if defined_case.options.get("feature_map") in ("relu", "relu2", "dpfp") else 1e-10,
                 f"form {form}",
             )
 
 
-def test_bidirectional_is_causal_with_the_token_moved_last(case, signal, trial):
+def test_bidirectional_is_causal_with_the_token_moved_last(causal_case, signal, trial):
     """A token that sees all others once: the diagonal is counted once, and nothing is left out."""
-    if case.sees_order:
+    if causal_case.sees_order:
         pytest.skip("moving a token changes its position")
     x = signal(1, 9)
-    both, causal = case(causal=False), case()
+    both, causal = causal_case(causal=False), causal_case()
     y = both(x)[0]
     for t in range(9):
         moved = torch.cat([x[:, :t], x[:, t + 1 :], x[:, t : t + 1]], dim=1)
@@ -99,13 +107,16 @@ def test_bidirectional_commutes_with_permutations(case, signal, trial):
         trial.close(mixer(x[:, order])[0], mixer(x)[0][:, order], 1e-10, f"form {form}")
 
 
-def test_a_constant_sequence_gives_a_constant_output(case, trial):
+def test_a_constant_sequence_gives_a_constant_output(defined_case, trial):
     """Normalised weights sum to 1: o = v where v is constant; without the normaliser it grows as t."""
     token = torch.randn(8, dtype=torch.float64)
-    mixer = case()
+    mixer = defined_case()
     y = mixer(token.expand(1, 50, 8))[0]
     time = torch.arange(1.0, 51, dtype=torch.float64)[:, None]
-    grows = case.options.get("normalise") is False or case.options.get("feature_map") == "identity"
+    grows = (
+        defined_case.options.get("normalise") is False
+        or defined_case.options.get("feature_map") == "identity"
+    )
     trial.close(y[0], (time if grows else torch.ones_like(time)) * y[0, :1], 1e-9, "constant input")
 
 

@@ -46,6 +46,8 @@ class Options:
     """Options of the kinds named; the others keep their defaults."""
     bidirectional: bool = False
     """Build the kinds named without causality."""
+    jobs: int | None = None
+    """Processes that share many subjects; none: one for each core."""
     laws: bool = False
     """Check nothing; list every law, what it says and what a breach costs."""
     json: bool = False
@@ -75,6 +77,7 @@ def run(arguments: Sequence[str]) -> int:
         seeds=range(options.seed, options.seed + options.seeds),
         quick=options.quick,
         command=("linsight", "check", *arguments),
+        jobs=options.jobs,
     )
     return 1 if check(words, request, as_json=options.json, page=options.html) else 0
 
@@ -88,6 +91,8 @@ def _check(options: Options) -> None:
         raise ValueError(f"{flag}: expected a kind of mixer to change, got --all, which has all variants")
     if options.seeds < 1:
         raise ValueError(f"--seeds: expected at least 1, got {options.seeds}")
+    if options.jobs is not None and options.jobs < 1:
+        raise ValueError(f"--jobs: expected at least 1, got {options.jobs}")
     for text in options.set:
         if "=" not in text:
             raise ValueError(f"--set: expected OPTION=VALUE, got {text!r}")

@@ -1,9 +1,13 @@
 """Tries the laws on subject after subject, and tells each verdict as it is found."""
 
 import json
+import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -11,10 +15,13 @@ import torch
 from linsight import conformance
 from linsight.cli import verdicts
 from linsight.cli.progress import watching
-from linsight.cli.subjects import replay
+from linsight.cli.subjects import replay, subject_named
 from linsight.conformance import Report, Subject, Verdict
 
 __all__ = ["Request", "check"]
+
+MANY = 8
+"""Subjects a process must have for its start, 2 s, to be worth it."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,8 @@ class Request:
     seeds: range
     quick: bool
     command: Sequence[str]
+    jobs: int | None = None
+    """Processes that share the subjects; None for as many as there are cores, where the subjects are many."""
 
     def replay(self, report: Report, verdict: Verdict) -> str:
         """The command that reaches a verdict again."""
@@ -45,8 +54,7 @@ def check(subjects: Sequence[Subject], request: Request, *, as_json: bool, page:
     """
     # Tensors are small here: a second thread doubles the CPU time (2.7 to 5.6 s for `check linear --quick`).
     torch.set_num_threads(1)
-    examine = _examined if as_json else _told
-    reports = [examine(subject, request) for subject in subjects]
+    reports = list(_reports(subjects, request, tell=not as_json))
     if page is not None:
         from linsight.reports import conformance as pages
 
@@ -57,6 +65,39 @@ def check(subjects: Sequence[Subject], request: Request, *, as_json: bool, page:
     else:
         _conclude(reports, page)
     return any(report.broken for report in reports)
+
+
+def _reports(subjects: Sequence[Subject], request: Request, *, tell: bool) -> Iterator[Report]:
+    """The reports in the order of the subjects, each told when its turn has come."""
+    workers = min(request.jobs or _cores(), len(subjects) if request.jobs else len(subjects) // MANY)
+    if workers < 2:
+        yield from ((_told if tell else _examined)(subject, request) for subject in subjects)
+        return
+    names = [subject.name for subject in subjects]
+    # Fresh processes: a copy of this one would have its threads' locks without its threads.
+    with (
+        ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
+        watching(lasting=not tell) as progress,
+    ):
+        found = pool.map(_apart, names, repeat(request.laws), repeat(request.seeds), repeat(request.quick))
+        for done, report in enumerate(found, 1):
+            if tell:
+                print(report.subject)
+                for verdict in report.verdicts:
+                    print(verdicts.line(verdict))
+                _sum_up(report, request)
+            progress("subjects", done, len(names))
+            yield report
+
+
+def _apart(name: str, laws: Sequence[str], seeds: range, quick: bool) -> Report:
+    """What a process of its own does: the subject is found by its name, since modules do not travel."""
+    torch.set_num_threads(1)
+    return conformance.check(subject_named(name), laws, seeds=seeds, quick=quick)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _examined(subject: Subject, request: Request, *, tell: bool = False) -> Report:
@@ -80,10 +121,14 @@ def _told(subject: Subject, request: Request) -> Report:
     """The same with everything printed: the name, the verdicts, the counts, the breaches."""
     print(subject.name)
     report = _examined(subject, request, tell=True)
-    print(verdicts.summary(subject.name, [report]), end="\n\n")
+    _sum_up(report, request)
+    return report
+
+
+def _sum_up(report: Report, request: Request) -> None:
+    print(verdicts.summary(report.subject, [report]), end="\n\n")
     for verdict in report.broken:
         print(verdicts.breach(verdict, request.replay(report, verdict)), end="\n\n")
-    return report
 
 
 def _conclude(reports: Sequence[Report], page: Path | None) -> None:

@@ -4,9 +4,7 @@ import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-
-import torch
-from torch import nn
+from typing import Any, cast
 
 from linsight import reports
 from linsight.cli.progress import watching
@@ -17,7 +15,7 @@ from linsight.training.hardware import pick_device
 from linsight.training.pretrained import from_pretrained
 from linsight.training.run import Run
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "measure"]
 
 
 def evaluate(run: Run, split: Split, *, as_json: bool = False, command: Sequence[str] = ()) -> Path:
@@ -25,9 +23,7 @@ def evaluate(run: Run, split: Split, *, as_json: bool = False, command: Sequence
 
     `command` are the words of the command line that made the run, kept in its report.
     """
-    device = pick_device()
-    model = from_pretrained(run.model).to(device).eval()
-    evaluation = _measure(run.config.task.build(), model, split, device)
+    evaluation = measure(run, split)
     page = reports.write(run, evaluation, command=shlex.join(command) or None)
     if as_json:
         metrics = {name: plain(value) for name, value in evaluation.metrics.items()}
@@ -41,6 +37,10 @@ def evaluate(run: Run, split: Split, *, as_json: bool = False, command: Sequence
     return page
 
 
-def _measure(task: Task, model: nn.Module, split: Split, device: torch.device) -> Evaluation:
+def measure(run: Run, split: Split) -> Evaluation:
+    """Evaluate the run's model on a split, and show how far it is."""
+    device = pick_device()
+    model = from_pretrained(run.model).to(device).eval()
+    task = cast(Task[Any], run.config.task.build())
     with watching() as progress:
         return task.evaluate(model, split, device=device, progress=progress)

@@ -33,6 +33,12 @@ VERBS = {
     "check": Verb(
         "linsight.cli.check", "check SUBJECT [options]", "prove the contract of a mixer, ours or anybody's"
     ),
+    "compare": Verb(
+        "linsight.cli.compare", "compare TASK [options]", "train several mixers under one budget, one report"
+    ),
+    "bench": Verb(
+        "linsight.cli.bench", "bench mixers [options]", "measure time and memory of mixers against the length"
+    ),
     "doctor": Verb(
         "linsight.cli.doctor", "doctor [--json]", "what this machine has, and the path each op takes"
     ),

@@ -1,7 +1,8 @@
 """Changes to a complete configuration before its fields are overridden one by one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, is_dataclass, replace
+from functools import partial
 from typing import Any
 
 from linsight import mixers
@@ -10,12 +11,23 @@ __all__ = ["kinds_in", "with_mixers"]
 
 
 def with_mixers(config: Any, kinds: Sequence[str]) -> Any:
-    """The configuration with its pattern of mixers replaced, each kind with its default options.
+    """The configuration with the mixers of its stack replaced, each kind with its default options.
+
+    Args:
+        config: The configuration.
+        kinds: Kinds of mixers, which take turns over the layers; or one name of `PATTERNS`.
 
     Raises:
         ValueError: An unknown kind, or a configuration without mixers.
     """
-    replaced = _replace_mixers(config, tuple(mixers.config(kind.strip()) for kind in kinds))
+    from linsight.models.sequence import PATTERNS  # after --help, which needs no model
+
+    names = [kind.strip() for kind in kinds]
+    if len(names) == 1 and names[0] in PATTERNS:
+        change = PATTERNS[names[0]]
+    else:
+        change = partial(replace, mixers=tuple(mixers.config(name) for name in names))
+    replaced = _changed_stack(config, change)
     if replaced is None:
         raise ValueError(f"--mixer: {type(config).__name__} has no mixers to replace")
     return replaced
@@ -26,13 +38,13 @@ def kinds_in(config: Any) -> set[str]:
     return {part.kind for part in _walk(config) if isinstance(getattr(part, "kind", None), str)}
 
 
-def _replace_mixers(config: Any, pattern: tuple) -> Any:
-    """A copy with the first field called `mixers`, depth first, replaced; None where there is none."""
+def _changed_stack(config: Any, change: Callable[[Any], Any]) -> Any:
+    """A copy with the first part that has `mixers`, depth first, changed; None where there is none."""
+    if any(part.name == "mixers" for part in fields(config)):
+        return change(config)
     for part in fields(config):
         value = getattr(config, part.name)
-        if part.name == "mixers":
-            return replace(config, mixers=pattern)
-        inner = _replace_mixers(value, pattern) if is_dataclass(value) else None
+        inner = _changed_stack(value, change) if is_dataclass(value) else None
         if inner is not None:
             return replace(config, **{part.name: inner})
     return None

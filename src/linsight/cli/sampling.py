@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from linsight import reports
 from linsight.models.sequence import ImageDensity
 from linsight.tasks.exhibits import Grid
+from linsight.tasks.generate import GenerateTask
 from linsight.training.files import write_atomically
 from linsight.training.hardware import pick_device
 from linsight.training.pretrained import from_pretrained
-from linsight.training.run import Run, load_run
+from linsight.training.run import Run
 
 __all__ = ["Request", "sample"]
 
@@ -46,13 +47,12 @@ class Prompt:
 
 
 @torch.inference_mode()
-def sample(folder: Path, request: Request, *, as_json: bool = False) -> Path:
-    """Draw the images from the run in `folder`; prints steps, speed and state, and the path last.
+def sample(run: Run, request: Request, *, as_json: bool = False) -> Path:
+    """Draw the images from a run; prints steps, speed and state, and the path last.
 
     Raises:
         ValueError: The run's model draws no images, or has no such label, or too few images to complete.
     """
-    run = load_run(folder)
     device = pick_device()
     model = _density(run, from_pretrained(run.model).to(device).eval())
     prompt = _prompt(request, run, model, device)
@@ -94,7 +94,9 @@ def _prompt(request: Request, run: Run, model: ImageDensity, device: torch.devic
         labels = torch.full((request.number,), request.label, device=device)
     if request.inpaint is None:
         return Prompt(labels, None, 0)
-    images, found = run.config.task.build().split("test")
+    task = run.config.task.build()
+    assert isinstance(task, GenerateTask)  # the task of an ImageDensity
+    images, found = task.split("test")
     if request.label is not None:
         images = images[found == request.label]
     if len(images) < request.number:

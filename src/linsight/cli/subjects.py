@@ -8,7 +8,15 @@ from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 from linsight import mixers
-from linsight.conformance import LAWS, Subject, Verdict, kind_subject, load_subject, our_subjects
+from linsight.conformance import (
+    LAWS,
+    Subject,
+    Verdict,
+    kind_subject,
+    load_subject,
+    our_subjects,
+    small_options,
+)
 
 __all__ = ["laws_named", "replay", "subject_named", "subjects_named"]
 
@@ -98,7 +106,7 @@ def _of_a_kind(word: str) -> Subject:
         known = f"expected FILE.py:FACTORY or one of {', '.join(mixers.kinds())}"
         raise ValueError(f"unknown subject {word!r}; {f'did you mean {near[0]!r}?' if near else known}")
     hints = get_type_hints(type(mixers.config(kind)))
-    options: dict[str, Any] = {"heads": 2} if "heads" in hints else {}  # as in `our_subjects`
+    options: dict[str, Any] = {}
     for text in words:
         name, equals, value = text.partition("=")
         if text != BIDIRECTIONAL and (not equals or name == "kind"):
@@ -106,7 +114,7 @@ def _of_a_kind(word: str) -> Subject:
         if equals:
             options[name] = _value(text, hints[name]) if name in hints else value
     mixers.config(kind, **options)  # refuses what is no option of the kind, such as dim
-    return kind_subject(kind, causal=BIDIRECTIONAL not in words, **options)
+    return kind_subject(kind, small=small_options(kind), causal=BIDIRECTIONAL not in words, **options)
 
 
 def _value(text: str, hint: Any) -> Any:

@@ -11,7 +11,7 @@ from tyro.conf import arg
 
 from linsight.cli.parsing import parse
 
-__all__ = ["Options", "run"]
+__all__ = ["Options", "configured", "run"]
 
 DESCRIPTION = """Train a model of the task, evaluate it on the test split, write its report.
 
@@ -27,7 +27,7 @@ class Options:
     preset: str = "default"
     """The configuration to start from."""
     mixer: str | None = None
-    """Mixer of every layer, or KIND,KIND,...: a pattern that is repeated over the layers."""
+    """Mixer of every layer; KIND,KIND,...: they take turns; transnormer, transnormer-t1: that model's."""
     run: Path | None = None
     """The run folder; None: runs/ and a name made of the task, the preset and the mixer."""
     progress: Literal["auto", "rich", "plain", "none"] = "auto"
@@ -57,6 +57,13 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     evaluate(outcome.run, "test", as_json=options.json, command=["linsight", "train", *arguments])
     return 0
+
+
+def configured(task: str, arguments: Sequence[str]) -> Any:
+    """The configuration that `linsight train TASK` makes of its arguments."""
+    from linsight.training.presets import PRESETS
+
+    return _parse(task, PRESETS[_choose("task", task, PRESETS)], arguments)[1]
 
 
 def _parse(task: str, presets: dict, arguments: Sequence[str]) -> tuple[Any, Any]:

@@ -6,7 +6,7 @@ from linsight.conformance.foreign import Stepped, Whole
 from linsight.conformance.formed import Attention, Cached
 from linsight.conformance.law import Breach, Evidence, Law, Verdict
 from linsight.conformance.load import load_subject
-from linsight.conformance.ours import our_subjects
+from linsight.conformance.ours import our_subjects, small_options
 from linsight.conformance.subject import Subject, kind_subject
 from linsight.conformance.table import LAWS
 from linsight.conformance.trial import Trial
@@ -31,4 +31,5 @@ __all__ = [
     "kind_subject",
     "load_subject",
     "our_subjects",
+    "small_options",
 ]

@@ -47,6 +47,8 @@ class Adapter(nn.Module):
     """Around which lengths the calls are cut in two: the module's own chunk, block or window."""
     multiple: int = 1
     """The module takes lengths that are multiples of this alone; the adapter pads the others."""
+    max_length: int | None = None
+    """The most tokens of a row; None for any number."""
     dtypes: tuple[torch.dtype, ...] = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
     """The dtypes the module is meant for, the most precise first."""
     dtype: torch.dtype = torch.float32
@@ -137,6 +139,7 @@ class Native(Adapter):
         self.dim, self.causal, self.forms = mixer.dim, mixer.causal, mixer.forms
         self.pieces = "any" if mixer.causal else "none"
         self.state_grows, self.keeps = mixer.state_grows, mixer.keeps
+        self.max_length, self.chunk = mixer.max_length, mixer.period
 
     def forward(self, x, state=None, lengths=None):
         """The mixer's own call."""

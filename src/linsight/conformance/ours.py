@@ -1,13 +1,30 @@
 """The subjects of our own: every mixer in the variants that matter, and the ops they stand on."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
+
+import torch
 
 from linsight import mixers, ops
 from linsight.conformance.formed import Attention
 from linsight.conformance.subject import Subject, kind_subject
+from linsight.nn import orthogonal_gaussian
 
-__all__ = ["our_subjects"]
+__all__ = ["our_subjects", "small_options"]
+
+SMALL: dict[str, dict[str, Any]] = {
+    "local": {"heads": 2, "window": 10},
+    "strided": {"heads": 2, "stride": 9},
+    "fixed": {"heads": 2, "stride": 10, "columns": 2},
+    "reformer": {"heads": 2, "rounds": 3, "buckets": 2, "size": 6},
+    "diag_attention": {"heads": 2, "block": 16},
+    "gau": {"key_dim": 4, "chunk": 6},
+    "flash": {"key_dim": 4, "chunk": 6},
+}
+"""Options that make a kind fit tokens of width 8 and put many blocks into a short sequence, where two heads
+alone do not."""
 
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "linear": [
@@ -15,8 +32,19 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"normalise": False},
     ],
     "softmax": [{"positions": "rotary"}],
+    "local": [{"positions": "rotary"}],
+    "strided": [{"combine": "heads"}],
+    "fixed": [{"combine": "heads"}, {"positions": "rotary"}],
+    "norm_attention": [{"variant": "t1"}],
+    "performer": [{"kernel": "hyperbolic"}, {"kernel": "relu"}],
+    "diag_attention": [{"variant": "t1"}],
+    "gau": [{"kernel": "laplace"}, {"norm": "position"}],
+    "flash": [{"kernel": "laplace"}],
 }
 """Options of a kind, beside its default, that compute something else."""
+
+FEATURES: dict[str, Callable[[], torch.Tensor]] = {"performer": partial(orthogonal_gaussian, 20, 8)}
+"""Random features that a kind draws."""
 
 Decay = Literal["head", "token", "feature"]
 UNDIVIDED = {"scale": "sums that are not divided by their weights grow with the number of tokens"}
@@ -28,13 +56,24 @@ DECAYS: tuple[Decay | None, ...] = (None, "head", "token", "feature")
 def our_subjects() -> dict[str, Subject]:
     """Name -> subject, for every registered kind, causal and bidirectional, and for the ops."""
     subjects = [
-        kind_subject(kind, heads=2, causal=causal, unpromised=_unpromised(options), **options)
+        _of_kind(kind, options, causal=causal)
         for kind in mixers.kinds()
         for options in ({}, *VARIANTS.get(kind, []))
-        for causal in (True, False)
+        for causal in mixers.config(kind).directions
     ]
     subjects += [_linear_attention(decay) for decay in DECAYS]
     return {subject.name: subject for subject in subjects}
+
+
+def small_options(kind: str) -> dict[str, Any]:
+    """The options with which a kind of mixer is put under the laws, beside those it is told."""
+    return dict(SMALL.get(kind, {"heads": 2}))
+
+
+def _of_kind(kind: str, options: dict[str, Any], *, causal: bool) -> Subject:
+    small, unpromised = small_options(kind), _unpromised(options)
+    subject = kind_subject(kind, causal=causal, unpromised=unpromised, small=small, **options)
+    return replace(subject, features=FEATURES.get(kind))
 
 
 def _unpromised(options: dict[str, Any]) -> dict[str, str]:

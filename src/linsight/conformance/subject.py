@@ -111,14 +111,17 @@ def kind_subject(
     dim: int = 8,
     causal: bool = True,
     unpromised: Mapping[str, str] | None = None,
+    small: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Subject:
     """The subject of a registered kind of mixer, of width `dim`; `unpromised` as in `Adapter`.
 
+    `small` are options that are not told in its name, and give way to `options`.
+
     Raises:
         ValueError: The kind is not known, or does not have an option.
     """
-    config = mixers.config(kind, **options)
-    words = [f"{name}={value}" for name, value in options.items() if name != "heads"]
+    config = mixers.config(kind, **{**(small or {}), **options})
+    words = [f"{name}={value}" for name, value in options.items()]
     name = " ".join([kind, *words, *([] if causal else ["bidirectional"])])
     return Subject(name, lambda: Native(config.build(dim, causal=causal), unpromised=unpromised))

@@ -3,18 +3,36 @@
 from linsight.data import binarize, noise
 from linsight.data.digits import images, mnist
 from linsight.data.identity import fingerprint
+from linsight.data.listops import LISTOPS, ListOps
 from linsight.data.loader import Loader
+from linsight.data.own_text import SplitText, read_text_split
+from linsight.data.pathfinder import PATHFINDERS, Pathfinder
+from linsight.data.recall import IGNORED, RecallData, Recalled, recall
+from linsight.data.sequential import PERMUTATION, classified, permutation
 from linsight.data.splits import SPLITS
 from linsight.data.texts import shakespeare, shakespeare_works
 
 __all__ = [
+    "IGNORED",
+    "LISTOPS",
+    "PATHFINDERS",
+    "PERMUTATION",
     "SPLITS",
+    "ListOps",
     "Loader",
+    "Pathfinder",
+    "RecallData",
+    "Recalled",
+    "SplitText",
     "binarize",
+    "classified",
     "fingerprint",
     "images",
     "mnist",
     "noise",
+    "permutation",
+    "read_text_split",
+    "recall",
     "shakespeare",
     "shakespeare_works",
 ]

@@ -30,6 +30,9 @@ class MixerConfig(Config):
     replaces_mlp: ClassVar[bool] = False
     """Whether a block of this mixer has no feed-forward network: it is a gated unit of its own."""
 
+    directions: ClassVar[tuple[bool, ...]] = (True, False)
+    """The values of `causal` that this kind can be built with."""
+
     def build(self, dim: int, *, causal: bool = True) -> "Mixer":
         """The mixer this configuration describes, for tokens of width `dim`."""
         raise NotImplementedError
@@ -52,6 +55,10 @@ class Mixer(nn.Module, ABC):
 
     keeps: ClassVar[tuple[str, ...]] = ()
     """Fields of the state that hold tokens as they came, in their dtype (caches, windows); others add up."""
+    max_length: int | None = None
+    """The most tokens of a row; None for any number."""
+    period: int = 64
+    """Tokens of what the mixer repeats: a chunk, block, window or stride. Defects live at its seams."""
     out: nn.Linear
     """The last projection, back to the residual stream."""
 

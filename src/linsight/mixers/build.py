@@ -4,17 +4,53 @@ from dataclasses import fields
 from typing import Any
 
 from linsight.mixers.base import Mixer, MixerConfig
+from linsight.mixers.diag_attention import DiagAttentionConfig
+from linsight.mixers.efficient import EfficientAttentionConfig
+from linsight.mixers.fixed import FixedAttentionConfig
+from linsight.mixers.flash import FlashConfig
+from linsight.mixers.gau import GatedAttentionConfig
 from linsight.mixers.linear import LinearAttentionConfig
+from linsight.mixers.linformer import LinformerConfig
+from linsight.mixers.local import LocalAttentionConfig
+from linsight.mixers.norm_attention import NormAttentionConfig
+from linsight.mixers.performer import PerformerConfig
+from linsight.mixers.reformer import ReformerConfig
 from linsight.mixers.softmax import SoftmaxAttentionConfig
+from linsight.mixers.strided import StridedAttentionConfig
 
 __all__ = ["AnyMixerConfig", "build", "config", "kinds"]
 
-AnyMixerConfig = LinearAttentionConfig | SoftmaxAttentionConfig
+AnyMixerConfig = (
+    LinearAttentionConfig
+    | SoftmaxAttentionConfig
+    | EfficientAttentionConfig
+    | NormAttentionConfig
+    | PerformerConfig
+    | LinformerConfig
+    | DiagAttentionConfig
+    | GatedAttentionConfig
+    | FlashConfig
+    | LocalAttentionConfig
+    | StridedAttentionConfig
+    | FixedAttentionConfig
+    | ReformerConfig
+)
 """Any mixer's configuration, told apart by `kind`."""
 
 _CONFIGS: dict[str, type[MixerConfig]] = {
     "linear": LinearAttentionConfig,
     "softmax": SoftmaxAttentionConfig,
+    "efficient": EfficientAttentionConfig,
+    "norm_attention": NormAttentionConfig,
+    "performer": PerformerConfig,
+    "linformer": LinformerConfig,
+    "diag_attention": DiagAttentionConfig,
+    "gau": GatedAttentionConfig,
+    "flash": FlashConfig,
+    "local": LocalAttentionConfig,
+    "strided": StridedAttentionConfig,
+    "fixed": FixedAttentionConfig,
+    "reformer": ReformerConfig,
 }
 
 

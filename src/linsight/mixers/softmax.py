@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
 
 from linsight.mixers.base import Cost, Form, MixerConfig
+from linsight.mixers.cache import extended, started, uniform
 from linsight.mixers.heads import HeadedMixer
 from linsight.nn import rotary
 
@@ -96,16 +96,13 @@ class SoftmaxAttention(HeadedMixer):
             o = self._attend(q, k, v, mask, is_causal=False)
             return self.out(o.flatten(2)), None
         if state is None:
-            cache = KeyValueCache(k, v, counts)
-            if valid is not None:
-                longest = int(counts.max())
-                cache = KeyValueCache(k[:, :longest], v[:, :longest], counts)
+            cache = started(KeyValueCache, (k, v), counts, valid)
             o = self._attend(q, k, v, None, is_causal=True)
         else:
-            cache = _extend(state, k, v, places, counts, valid)
+            cache = extended(state, (k, v), places, counts, valid)
             seen = torch.arange(cache.keys.shape[1], device=x.device)
             mask = None
-            if length > 1 or not _uniform(cache.position):
+            if length > 1 or not uniform(cache.position):
                 mask = (seen <= places[..., None])[:, None]
             o = self._attend(q, cache.keys, cache.values, mask, is_causal=False)
         return self.out(o.flatten(2)), cache
@@ -142,64 +139,6 @@ class SoftmaxAttention(HeadedMixer):
     def state_grows(self):
         """The cache's second axis counts tokens."""
         return True
-
-
-class _Reserve:
-    """The larger buffer that a cache is a view of, and how much of its length is taken."""
-
-    def __init__(self, buffer: Tensor, taken: int) -> None:
-        self.buffer = buffer
-        self.taken = taken
-
-
-_reserves: WeakIdKeyDictionary = WeakIdKeyDictionary()
-
-
-def _extend(cache, k, v, places, counts, valid):
-    """The cache with the new keys and values written at each row's own places."""
-    position = cache.position + counts
-    length = int(position.max()) if len(position) else 0
-    if valid is None and _uniform(cache.position):
-        where = (slice(None), slice(length - k.shape[1], length))
-    else:
-        chosen = torch.ones_like(places, dtype=torch.bool) if valid is None else valid
-        rows, columns = chosen.nonzero(as_tuple=True)
-        where, k, v = (rows, places[rows, columns]), k[rows, columns], v[rows, columns]
-    keys = _append(cache.keys, k, where, cache.position, length)
-    values = _append(cache.values, v, where, cache.position, length)
-    return KeyValueCache(keys, values, position)
-
-
-def _append(old, new, where, position, length):
-    """`old` with `new` written at the indices `where`, as a view of exactly `length` places.
-
-    Under autograd the buffer is always fresh. Without it the reserve behind `old` is written in place, unless
-    another continuation of the same state has taken it already.
-    """
-    reserve = _reserves.get(old)
-    if (
-        torch.is_grad_enabled()
-        or reserve is None
-        or reserve.taken != old.shape[1]
-        or (reserve.buffer.shape[1] < length)
-    ):
-        room = length if torch.is_grad_enabled() else max(16, 2 * length)
-        buffer = old.new_zeros(
-            old.shape[0], room, *old.shape[2:], dtype=torch.promote_types(old.dtype, new.dtype)
-        )
-        own = torch.arange(old.shape[1], device=old.device) < position[:, None]
-        buffer[:, : old.shape[1]] = torch.where(own[..., None, None], old, 0)
-        reserve = _Reserve(buffer, length)
-    reserve.buffer[where] = new
-    reserve.taken = length
-    view = reserve.buffer[:, :length]
-    if not torch.is_grad_enabled():
-        _reserves[view] = reserve
-    return view
-
-
-def _uniform(position):
-    return len(position) == 0 or int(position.min()) == int(position.max())
 
 
 def _naive(q, k, v, mask, *, is_causal):

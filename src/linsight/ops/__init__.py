@@ -1,10 +1,51 @@
 """The mathematics: pure functions on tensors, each in its forms."""
 
+from linsight.ops.blocked import (
+    WEIGHTS,
+    MixedState,
+    OpenBlock,
+    block_attention,
+    block_plan,
+    mixed_chunk_attention,
+    toeplitz,
+    weighted_attention,
+)
+from linsight.ops.hashing import Rings, angular_buckets, bucket_attention, ring_attention
 from linsight.ops.linear import (
     accumulator_dtype,
     global_linear_attention,
     linear_attention,
     linear_attention_plan,
+    peaked_attention,
+    without_autocast,
 )
+from linsight.ops.pattern import Fixed, Part, Pattern, Strided, Window, pattern_attention
+from linsight.ops.rows import take
 
-__all__ = ["accumulator_dtype", "global_linear_attention", "linear_attention", "linear_attention_plan"]
+__all__ = [
+    "WEIGHTS",
+    "Fixed",
+    "MixedState",
+    "OpenBlock",
+    "Part",
+    "Pattern",
+    "Rings",
+    "Strided",
+    "Window",
+    "accumulator_dtype",
+    "angular_buckets",
+    "block_attention",
+    "block_plan",
+    "bucket_attention",
+    "global_linear_attention",
+    "linear_attention",
+    "linear_attention_plan",
+    "mixed_chunk_attention",
+    "pattern_attention",
+    "peaked_attention",
+    "ring_attention",
+    "take",
+    "toeplitz",
+    "weighted_attention",
+    "without_autocast",
+]

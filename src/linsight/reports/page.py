@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 
 from linsight.reports.numbers import name_and_unit, number
-from linsight.tasks.exhibits import Table
+from linsight.tasks.exhibits import Table, Text
 
 __all__ = ["Picture", "flatten", "render", "template"]
 
@@ -43,7 +43,7 @@ def render(
     subtitle: str,
     metrics: Mapping[str, float],
     curves: Sequence[Picture],
-    exhibits: Sequence[Picture | Table],
+    exhibits: Sequence[Picture | Table | Text],
     configuration: Mapping[str, str],
     environment: Mapping[str, str],
     command: str,

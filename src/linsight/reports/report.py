@@ -11,7 +11,7 @@ from linsight.reports.figures import save
 from linsight.reports.history import training_curves
 from linsight.reports.numbers import plain
 from linsight.reports.page import Picture, flatten, render
-from linsight.tasks.exhibits import Evaluation, Exhibit, Grid, Table
+from linsight.tasks.exhibits import Evaluation, Exhibit, Grid, Table, Text
 from linsight.training.files import write_atomically
 from linsight.training.metrics import read_metrics
 from linsight.training.run import Run
@@ -50,7 +50,7 @@ def write(run: Run, evaluation: Evaluation, *, command: str | None = None) -> Pa
     ]
     exhibits = [
         exhibit
-        if isinstance(exhibit, Table)
+        if isinstance(exhibit, (Table, Text))
         else _picture(exhibit, run.figures / f"{exhibit.name}{suffix}.png")
         for exhibit in evaluation.exhibits
     ]

@@ -1,7 +1,7 @@
 """Tasks: data, model, loss and evaluation of one problem each, in plain torch."""
 
 from linsight.tasks.base import Batch, Progress, Split, Task
-from linsight.tasks.exhibits import Curves, Evaluation, Exhibit, Grid, Heatmap, Table
+from linsight.tasks.exhibits import Curves, Evaluation, Exhibit, Grid, Heatmap, Table, Text
 
 __all__ = [
     "Batch",
@@ -14,4 +14,5 @@ __all__ = [
     "Split",
     "Table",
     "Task",
+    "Text",
 ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["Curves", "Evaluation", "Exhibit", "Grid", "Heatmap", "Table"]
+__all__ = ["Curves", "Evaluation", "Exhibit", "Grid", "Heatmap", "Table", "Text"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,17 @@ class Curves:
     note: str = ""
 
 
-Exhibit = Table | Grid | Heatmap | Curves
+@dataclass(frozen=True)
+class Text:
+    """Text as it is, line breaks kept."""
+
+    name: str
+    title: str
+    text: str
+    note: str = ""
+
+
+Exhibit = Table | Grid | Heatmap | Curves | Text
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,16 @@ from typing import ClassVar, Literal
 
 from linsight.config import Config
 from linsight.optim import AdamWConfig, ScheduleConfig, WarmupCosineConfig
+from linsight.tasks.classify import ClassifyConfig
 from linsight.tasks.generate import GenerateConfig
+from linsight.tasks.language import LanguageConfig
+from linsight.tasks.recall import RecallConfig
 
 __all__ = ["Precision", "RunConfig", "TaskConfig", "TrainingConfig"]
 
 Precision = Literal["float32", "bfloat16"]
 
-TaskConfig = GenerateConfig
+TaskConfig = ClassifyConfig | GenerateConfig | LanguageConfig | RecallConfig
 """Any task's configuration, told apart by `kind`; it has `build() -> Task`."""
 
 

@@ -109,6 +109,34 @@ def test_mixers_take_turns_or_runs(arrangement: str, layers: int, expected: str)
     assert "".join(sequence.mixer_of_layer(layer).kind[0] for layer in range(layers)) == expected
 
 
+@pytest.mark.parametrize("cut", [1, 3, 4, 5, 9])
+def test_local_layers_first_and_linear_ones_after_them_are_one_stack(cut: int) -> None:
+    """TransNormer's arrangement (Qin et al. 2022): two runs of layers, split anywhere in a block."""
+    mixers = (config("diag_attention", heads=2, block=4), config("linear", heads=2))
+    sequence = SequenceConfig(dim=8, layers=4, mlp_dim=8, mixers=mixers, arrangement="runs")
+    stack = Stack(sequence).double()
+    kinds = [block.mixer.config.kind for block in stack.blocks]
+    assert kinds == ["diag_attention", "diag_attention", "linear", "linear"]
+    x = torch.randn(2, 11, 8, dtype=torch.float64)
+    whole, final = stack(x)
+    first, state = stack(x[:, :cut])
+    second, state = stack(x[:, cut:], state)
+    torch.testing.assert_close(torch.cat([first, second], dim=1), whole, rtol=1e-10, atol=1e-11)
+    _assert_states(state, final)
+
+
+def test_gated_units_stand_in_blocks_without_mlp() -> None:
+    mixers = (config("gau", key_dim=4), config("flash", key_dim=4, chunk=4), config("linear", heads=2))
+    stack = Stack(SequenceConfig(dim=8, layers=3, mlp_dim=8, mixers=mixers)).double()
+    assert [block.has_mlp for block in stack.blocks] == [False, False, True]
+    x = torch.randn(2, 9, 8, dtype=torch.float64)
+    whole, final = stack(x)
+    first, state = stack(x[:, :5])
+    second, state = stack(x[:, 5:], state)
+    torch.testing.assert_close(torch.cat([first, second], dim=1), whole, rtol=1e-10, atol=1e-11)
+    _assert_states(state, final)
+
+
 def test_a_block_without_mlp_is_the_mixer_alone() -> None:
     mixer = config("linear", heads=2).build(8)
     block = Block(8, None, mixer)

@@ -62,6 +62,16 @@ def test_the_peer_is_the_same_network_with_softmax_attention() -> None:
     assert sum(p.numel() for p in peer.parameters()) == sum(p.numel() for p in model.parameters())
 
 
+@pytest.mark.parametrize(("kinds", "heads"), [(("flash",), 4), (("flash", "linear"), 2)])
+def test_the_peer_of_mixers_without_heads(kinds: tuple[str, ...], heads: int) -> None:
+    options = {"flash": {"key_dim": 4, "chunk": 4}, "linear": {"heads": 2}}
+    sequence = SequenceConfig(
+        dim=8, layers=2, mlp_dim=8, mixers=tuple(config(kind, **options[kind]) for kind in kinds)
+    )
+    peer = softmax_peer(ImageDensityConfig(height=4, width=4, patch=(1, 1), classes=2, sequence=sequence))
+    assert [block.mixer.heads for block in peer.network.stack.blocks] == [heads, heads]
+
+
 def test_the_table_compares_every_route_with_the_state() -> None:
     model = _model()
     before = torch.get_rng_state()

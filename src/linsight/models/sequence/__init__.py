@@ -1,25 +1,33 @@
 """Sequence models: embedding, blocks with any mixer, head, generation, and densities made of them."""
 
+from linsight.models.sequence.classifier import ClassifierConfig, SequenceClassifier
 from linsight.models.sequence.density import ImageDensity, ImageDensityConfig, LabelPlace
 from linsight.models.sequence.embedding import Context, RasterEmbedding, TokenEmbedding
 from linsight.models.sequence.generation import generate, restrict
 from linsight.models.sequence.model import SequenceModel, SequenceState
 from linsight.models.sequence.patches import Patches
+from linsight.models.sequence.patterns import PATTERNS, transnormer
 from linsight.models.sequence.stack import Block, SequenceConfig, Stack
+from linsight.models.sequence.tokens import TokenModelConfig
 
 __all__ = [
+    "PATTERNS",
     "Block",
+    "ClassifierConfig",
     "Context",
     "ImageDensity",
     "ImageDensityConfig",
     "LabelPlace",
     "Patches",
     "RasterEmbedding",
+    "SequenceClassifier",
     "SequenceConfig",
     "SequenceModel",
     "SequenceState",
     "Stack",
     "TokenEmbedding",
+    "TokenModelConfig",
     "generate",
     "restrict",
+    "transnormer",
 ]

@@ -1,7 +1,7 @@
 """A stack of pre-norm blocks, each a token mixer and a gated feed-forward network."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -93,6 +93,20 @@ class Stack(nn.Module):
                 block.mixer.out.weight.mul_(scale)
                 if block.has_mlp:
                     block.mlp.out.weight.mul_(scale)
+
+    def state_size(self, length: int) -> int:
+        """Bytes of all mixers' states per sequence after `length` tokens; 0 where they see all tokens."""
+        return sum(mixer.state_size(length) for mixer in self.mixers)
+
+    @property
+    def state_grows(self) -> bool:
+        """Whether any mixer's state grows with the tokens seen."""
+        return any(mixer.state_grows for mixer in self.mixers)
+
+    @property
+    def mixers(self) -> tuple[Mixer, ...]:
+        """The mixers in the order of the layers."""
+        return tuple(cast(Block, block).mixer for block in self.blocks)
 
     def forward(
         self,

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["Decayed", "ScalarDecay", "scalar_decay", "scalar_decayed", "vector_decayed"]
+__all__ = ["Decayed", "ScalarDecay", "scalar_decay", "vector_decayed"]
 
 # A sum over tokens j+1..i is added up over those tokens alone: as a difference of two running sums it
 # would lose all accuracy after a large decay and be NaN after an infinite one (-inf, a reset).
@@ -15,7 +15,7 @@ MINUS_INFINITY = float("-inf")
 
 
 class Decayed(NamedTuple):
-    """One block of C tokens after decay."""
+    """One block of C tokens after a decay by feature."""
 
     scores: Float[Tensor, "B H C C"]
     """Similarity of token i's query and token j's key as i sees it; 0 where it does not."""
@@ -51,11 +51,6 @@ def scalar_decay(log_decay: Float[Tensor, "#B H C"], *, exclusive: bool) -> Scal
     return ScalarDecay(
         sums.mT.exp(), read.exp().unsqueeze(-1), write.exp().unsqueeze(-1), keep.exp().unsqueeze(-1)
     )
-
-
-def scalar_decayed(q: Float[Tensor, "B H C K"], k: Float[Tensor, "B H C K"], decay: ScalarDecay) -> Decayed:
-    """A block under decay by one number a head and token."""
-    return Decayed(q @ k.mT * decay.pairs, q * decay.read, k * decay.write, decay.keep)
 
 
 def vector_decayed(

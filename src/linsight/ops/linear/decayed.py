@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from linsight.ops.linear.decay import ScalarDecay, scalar_decay, scalar_decayed, vector_decayed
+from linsight.ops.linear.decay import ScalarDecay, scalar_decay, vector_decayed
 
 __all__ = ["decayed"]
 
@@ -33,11 +33,14 @@ def decayed(
     for qc, kc, vc, gc in zip(*parts, strict=True):
         qc, kc, vc, gc = (x.transpose(1, 2) for x in (qc, kc, vc, gc))
         if steps.ndim == 4:
-            block = vector_decayed(qc, kc, gc, exclusive=exclusive)
+            scores, queries, keys, keep = vector_decayed(qc, kc, gc, exclusive=exclusive)
+            read, written = queries @ state, keys.mT @ vc
         else:
             if constant is None or log_decay.ndim != 1 or constant.pairs.shape[-1] != qc.shape[2]:
                 constant = scalar_decay(gc, exclusive=exclusive)
-            block = scalar_decayed(qc, kc, constant)
-        outputs.append((block.scores @ vc + block.queries @ state).transpose(1, 2))
-        state = block.keep * state + block.keys.mT @ vc
+            # One factor a token: on what is read and written, since features are often more than values.
+            scores, keep = qc @ kc.mT * constant.pairs, constant.keep
+            read, written = qc @ state * constant.read, kc.mT @ (vc * constant.write)
+        outputs.append((scores @ vc + read).transpose(1, 2))
+        state = written.addcmul(keep, state)
     return torch.cat(outputs, dim=1), state

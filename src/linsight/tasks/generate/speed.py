@@ -1,5 +1,6 @@
 """How fast images are drawn: by the state, by a cache of keys and values, and by re-running the prefix."""
 
+import math
 import time
 from dataclasses import dataclass, replace
 
@@ -121,8 +122,9 @@ def speed_exhibits(
 
 
 def softmax_peer(of: ImageDensityConfig) -> ImageDensity:
-    """The same density with softmax attention in every layer."""
-    heads = of.sequence.mixers[0].heads
+    """The same density with softmax attention in every layer, with as many heads as a mixer there has."""
+    heads = (getattr(mixer, "heads", None) for mixer in of.sequence.mixers)
+    heads = next((number for number in heads if number), math.gcd(4, of.sequence.dim))
     sequence = replace(of.sequence, mixers=(config("softmax", heads=heads),))
     return replace(of, sequence=sequence).build().eval()
 

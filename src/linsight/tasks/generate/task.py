@@ -52,6 +52,11 @@ class GenerateConfig(Config):
         if not 0 <= self.label_weight < float("inf"):
             raise ValueError(f"label_weight: expected a finite number >= 0, got {self.label_weight}")
 
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of an example: the patches of an image."""
+        return self.model.height * self.model.width // (self.model.patch[0] * self.model.patch[1])
+
     def build(self) -> "GenerateTask":
         """The task."""
         return GenerateTask(self)
@@ -59,6 +64,9 @@ class GenerateConfig(Config):
 
 class GenerateTask(Task[ImageDensity]):
     """Maximum likelihood of p(x, y) over binary images, and everything one can ask of the result."""
+
+    headline = "nll_nats_per_image"
+    headline_falls = True
 
     def __init__(self, config: GenerateConfig) -> None:
         self.config = config

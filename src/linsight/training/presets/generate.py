@@ -1,13 +1,11 @@
-"""Complete configurations by task and name; each says which run supports its values, or `untuned`."""
-
-from collections.abc import Callable
+"""Presets of `generate`."""
 
 from linsight.optim import AdamWConfig, WarmupCosineConfig
 from linsight.tasks.generate import GenerateConfig
 from linsight.training.config import RunConfig, TrainingConfig
 from linsight.training.hardware import best_precision
 
-__all__ = ["PRESETS", "generate_default", "generate_tiny"]
+__all__ = ["generate_default", "generate_tiny"]
 
 
 def generate_default() -> RunConfig:
@@ -42,9 +40,3 @@ def generate_tiny() -> RunConfig:
             checkpoint_every=10,
         ),
     )
-
-
-PRESETS: dict[str, dict[str, Callable[[], RunConfig]]] = {
-    "generate": {"default": generate_default, "tiny": generate_tiny},
-}
-"""Task kind -> preset name -> function; the first line of its docstring is its help."""

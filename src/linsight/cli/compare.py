@@ -1,0 +1,87 @@
+"""`linsight compare TASK --over mixer`: trains several mixers under one budget, and shows what each gives."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import arg
+
+from linsight.cli.parsing import parse
+
+__all__ = ["Options", "run"]
+
+DESCRIPTION = """Train one model for each mixer under one budget, evaluate all on the test split, write one
+report. The same command goes on where it was interrupted, and tries again what failed. Options after -- are
+those of linsight train TASK, for all members.
+"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `linsight compare` takes."""
+
+    mixers: Annotated[str, arg(metavar="KIND,KIND,...")]
+    """The mixers; A+B alternates two in one stack."""
+    over: Literal["mixer"] = "mixer"
+    """What differs between the members."""
+    budget: Literal["tokens", "parameters", "seconds"] = "tokens"
+    """What they have in common: tokens, the preset's steps and batch; parameters, these and as many
+    parameters as the first mixer's, by the width of the feed-forward networks (by the layers where a mixer
+    replaces those); seconds, as much time for training."""
+    seconds: float | None = None
+    """Seconds of training for each member, with --budget seconds."""
+    sizes: str | None = None
+    """WIDTH,WIDTH,...: every mixer at each of these widths; none: at the preset's."""
+    preset: str = "default"
+    """The configuration to start from."""
+    run: Path | None = None
+    """The comparison's folder; none: runs/compare-TASK-mixer."""
+    progress: Literal["auto", "rich", "plain", "none"] = "auto"
+    """As in linsight train."""
+    json: bool = False
+    """Print the numbers as JSON."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Train, evaluate, compare; prints the table, and the path of the page last. 1 where a member failed."""
+    from linsight.training.presets import PRESETS
+
+    if not arguments or arguments[0].startswith("-"):
+        wants_help = bool(arguments) and arguments[0] in ("-h", "--help")
+        usage = f"usage: linsight compare TASK --mixers KIND,KIND,... [options]\n\n{DESCRIPTION}"
+        print(f"{usage}\nTASK is one of {', '.join(PRESETS)}.", file=sys.stdout if wants_help else sys.stderr)
+        return 0 if wants_help else 2
+    task, *rest = arguments
+    ours, theirs = rest, []
+    if "--" in rest:
+        ours, theirs = rest[: rest.index("--")], rest[rest.index("--") + 1 :]
+    options = parse(Options, ours, prog=f"linsight compare {task}", description=DESCRIPTION)
+    sizes = _sizes(options.sizes)
+    if (options.budget == "seconds") != (options.seconds is not None):
+        raise ValueError("--seconds: expected with --budget seconds, and with no other")
+    if options.seconds is not None and not options.seconds > 0:
+        raise ValueError(f"--seconds: expected a number above 0, got {options.seconds}")
+    from linsight.cli.comparing import Request, compare
+
+    request = Request(
+        task=task,
+        mixers=tuple(kind.strip() for kind in options.mixers.split(",")),
+        budget=options.budget,
+        seconds=options.seconds,
+        sizes=sizes,
+        folder=options.run or Path("runs") / f"compare-{task}-{options.over}",
+        progress=options.progress,
+        train=("--preset", options.preset, *theirs),
+    )
+    return compare(request, as_json=options.json, command=["linsight", "compare", *arguments])
+
+
+def _sizes(text: str | None) -> tuple[int, ...]:
+    if text is None:
+        return ()
+    try:
+        return tuple(dict.fromkeys(int(word) for word in text.split(",")))
+    except ValueError:
+        raise ValueError(f"--sizes: expected whole numbers with commas between, got {text!r}") from None

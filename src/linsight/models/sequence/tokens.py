@@ -1,0 +1,42 @@
+"""The sequence model of plain tokens, as a configuration."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from linsight.config import Config
+from linsight.models.sequence.embedding import TokenEmbedding
+from linsight.models.sequence.model import SequenceModel
+from linsight.models.sequence.stack import SequenceConfig
+
+__all__ = ["TokenModelConfig"]
+
+
+@dataclass(frozen=True)
+class TokenModelConfig(Config):
+    """p(next token | tokens so far): an embedding, a stack, a head.
+
+    Args:
+        vocabulary: Number of tokens.
+        max_length: Learned positions for so many tokens; None for none, and then of any length.
+        sequence: The stack.
+
+    Raises:
+        ValueError: A size below 1.
+    """
+
+    kind: Literal["token_model"] = "token_model"
+    vocabulary: int = 256
+    max_length: int | None = None
+    sequence: SequenceConfig = field(default_factory=SequenceConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse what no model can have."""
+        for name in ("vocabulary", "max_length"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}: expected at least 1, got {value}")
+
+    def build(self) -> SequenceModel:
+        """The model."""
+        embedding = TokenEmbedding(self.vocabulary, self.sequence.dim, max_length=self.max_length)
+        return SequenceModel(embedding, self.sequence, self.vocabulary)

@@ -1,0 +1,121 @@
+"""The task: keys and values in, asked keys answered; accuracy against the bytes that remember."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from linsight.config import Config
+from linsight.data import IGNORED, RecallData, fingerprint, recall
+from linsight.mixers import config as mixer
+from linsight.models.sequence import SequenceConfig, SequenceModel, TokenModelConfig
+from linsight.tasks.base import Batch, Progress, Split, Task
+from linsight.tasks.exhibits import Evaluation
+from linsight.tasks.recall.evaluation import evaluate_recall
+
+__all__ = ["RecallConfig", "RecallTask"]
+
+
+def _small() -> TokenModelConfig:
+    sequence = SequenceConfig(dim=64, layers=2, mlp_dim=128, mixers=(mixer("linear", heads=2),))
+    return TokenModelConfig(vocabulary=65, max_length=64, sequence=sequence)
+
+
+@dataclass(frozen=True)
+class RecallConfig(Config):
+    """Associative recall, drawn anew at every visit.
+
+    Args:
+        data: The sequences.
+        model: The model; its vocabulary is that of the data, its positions as many as the data's tokens.
+        num_examples: Sequences of an epoch; every epoch draws others.
+        validate_sequences, test_sequences: How many are looked at during training, and in an evaluation.
+    """
+
+    kind: Literal["recall"] = "recall"
+    data: RecallData = field(default_factory=RecallData)
+    model: TokenModelConfig = field(default_factory=_small)
+    num_examples: int = 20_000
+    validate_sequences: int = 200
+    test_sequences: int = 1000
+
+    def __post_init__(self) -> None:
+        """Refuse values that no run can have."""
+        for name in ("num_examples", "validate_sequences", "test_sequences"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of an example."""
+        return self.data.length
+
+    def build(self) -> "RecallTask":
+        """The task."""
+        return RecallTask(self)
+
+
+class RecallTask(Task[SequenceModel]):
+    """Cross-entropy of the answers alone, and how many of them are right."""
+
+    headline = "accuracy"
+
+    def __init__(self, config: RecallConfig) -> None:
+        self.config = config
+        data, model = config.data, config.model
+        if model.vocabulary != data.vocabulary:
+            raise ValueError(
+                f"model.vocabulary: the data has {data.vocabulary} tokens (data.num_fillers + data.num_keys "
+                f"+ data.num_values), got {model.vocabulary}; set it to {data.vocabulary}"
+            )
+        if model.max_length is not None and model.max_length < data.length:
+            raise ValueError(
+                f"model.max_length: the sequences have {data.length} tokens, got {model.max_length}; "
+                f"set it to {data.length}, or to none"
+            )
+
+    @property
+    def num_examples(self) -> int:
+        """Sequences of an epoch."""
+        return self.config.num_examples
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the sequences' description, and of the first of them."""
+        first = recall(self.config.data, np.arange(8), split="train").tokens
+        return fingerprint(first, json.dumps(asdict(self.config.data), sort_keys=True).encode())
+
+    def build_model(self) -> SequenceModel:
+        """A fresh model."""
+        return self.config.model.build()
+
+    def batch(self, indices: np.ndarray, *, seed: int, epoch: int) -> Batch:
+        """Sequences number epoch * num_examples + index: no epoch repeats another's."""
+        items = epoch * self.config.num_examples + np.asarray(indices)
+        drawn = recall(self.config.data, items, split="train", seed=seed)
+        return {"tokens": torch.from_numpy(drawn.tokens), "targets": torch.from_numpy(drawn.targets)}
+
+    def loss(self, model: SequenceModel, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """-log p(value | key, what came before) in nats per question."""
+        logits, _ = model(batch["tokens"])
+        asked = batch["targets"] != IGNORED
+        answers, targets = logits[asked].float(), batch["targets"][asked]
+        loss = F.cross_entropy(answers, targets)
+        return loss, {"accuracy": (answers.argmax(-1) == targets).float().mean().detach()}
+
+    def validate(self, model: SequenceModel) -> dict[str, float]:
+        """Accuracy on the first validation sequences."""
+        found = evaluate_recall(model, self.config.data, "valid", self.config.validate_sequences)
+        return {"accuracy": found.metrics["accuracy"]}
+
+    def evaluate(
+        self, model: SequenceModel, split: Split, *, device: torch.device, progress: Progress | None = None
+    ) -> Evaluation:
+        """Accuracy, alone and against the distance of the answer; some questions; the state's bytes."""
+        return evaluate_recall(
+            model.to(device).eval(), self.config.data, split, self.config.test_sequences, progress=progress
+        )

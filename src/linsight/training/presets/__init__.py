@@ -1,0 +1,5 @@
+"""Complete configurations by task and name."""
+
+from linsight.training.presets.table import PRESETS
+
+__all__ = ["PRESETS"]

@@ -1,0 +1,68 @@
+"""Presets of `classify`."""
+
+from linsight.mixers import config as mixer
+from linsight.models.sequence import ClassifierConfig, SequenceConfig
+from linsight.optim import AdamWConfig, WarmupCosineConfig
+from linsight.tasks.classify import ClassifyConfig
+from linsight.training.config import RunConfig, TrainingConfig
+
+__all__ = ["classify_default", "classify_listops", "classify_pathfinder", "classify_tiny"]
+
+
+def classify_default() -> RunConfig:
+    """Digits in 56 patches of 14 pixels, in about 3 minutes; LOG.md has the runs behind its values."""
+    return RunConfig(
+        version=RunConfig.VERSION,
+        task=ClassifyConfig(model=_model(), validate_examples=5000),
+        training=TrainingConfig(
+            steps=2400,
+            batch_size=64,
+            optimizer=AdamWConfig(lr=6e-3, betas=(0.9, 0.99), weight_decay=0.05),
+            schedule=WarmupCosineConfig(warmup_steps=40, final=0.02),
+            validate_every=600,
+            checkpoint_every=240,
+        ),
+    )
+
+
+def classify_tiny() -> RunConfig:
+    """The default's model and data for 20 steps: does everything run? Untuned."""
+    return RunConfig(
+        version=RunConfig.VERSION,
+        task=ClassifyConfig(model=_model(), validate_examples=100),
+        training=TrainingConfig(
+            steps=20,
+            batch_size=16,
+            optimizer=AdamWConfig(lr=3e-3),
+            log_every=5,
+            validate_every=10,
+            checkpoint_every=10,
+        ),
+    )
+
+
+def classify_listops() -> RunConfig:
+    """ListOps of up to 128 tokens, token by token; untuned."""
+    model = ClassifierConfig(vocabulary=16, max_length=128, sequence=_model().sequence)
+    return _generated(ClassifyConfig(data="listops-128", model=model))
+
+
+def classify_pathfinder() -> RunConfig:
+    """Pathfinder of 32 x 32 pixels in 256 patches of 4; untuned."""
+    model = ClassifierConfig(patch=4, max_length=256, classes=2, sequence=_model().sequence)
+    return _generated(ClassifyConfig(data="pathfinder-32-easy", model=model))
+
+
+def _generated(task: ClassifyConfig) -> RunConfig:
+    training = TrainingConfig(
+        steps=2000,
+        batch_size=32,
+        optimizer=AdamWConfig(lr=3e-3, betas=(0.9, 0.99), weight_decay=0.05),
+        schedule=WarmupCosineConfig(warmup_steps=100, final=0.02),
+    )
+    return RunConfig(version=RunConfig.VERSION, task=task, training=training)
+
+
+def _model() -> ClassifierConfig:
+    sequence = SequenceConfig(dim=64, layers=2, mlp_dim=128, mixers=(mixer("linear", heads=4),))
+    return ClassifierConfig(patch=14, max_length=56, sequence=sequence)

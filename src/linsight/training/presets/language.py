@@ -1,0 +1,48 @@
+"""Presets of `language`."""
+
+from linsight.models.sequence import SequenceConfig, TokenModelConfig
+from linsight.optim import AdamWConfig, WarmupCosineConfig
+from linsight.tasks.language import LanguageConfig
+from linsight.training.config import RunConfig, TrainingConfig
+from linsight.training.hardware import best_precision
+
+__all__ = ["language_default", "language_tiny"]
+
+
+def language_default() -> RunConfig:
+    """Shakespeare by bytes; untuned."""
+    return RunConfig(
+        version=RunConfig.VERSION,
+        task=LanguageConfig(model=TokenModelConfig(sequence=SequenceConfig(dim=192, layers=4, mlp_dim=384))),
+        training=TrainingConfig(
+            steps=1500,
+            batch_size=16,
+            optimizer=AdamWConfig(lr=3e-3, betas=(0.9, 0.99), weight_decay=0.1),
+            schedule=WarmupCosineConfig(warmup_steps=100, final=0.05),
+            precision=best_precision(),
+            validate_every=500,
+            checkpoint_every=250,
+        ),
+    )
+
+
+def language_tiny() -> RunConfig:
+    """A small model for 20 steps: does everything run? Untuned."""
+    return RunConfig(
+        version=RunConfig.VERSION,
+        task=LanguageConfig(
+            model=TokenModelConfig(sequence=SequenceConfig(dim=32, layers=1, mlp_dim=64)),
+            length=64,
+            validate_bytes=1000,
+            sample_bytes=100,
+        ),
+        training=TrainingConfig(
+            steps=20,
+            batch_size=8,
+            optimizer=AdamWConfig(lr=3e-3),
+            precision=best_precision(),
+            log_every=5,
+            validate_every=10,
+            checkpoint_every=10,
+        ),
+    )

@@ -1,0 +1,29 @@
+"""Complete configurations by task and name; each says which run supports its values, or `untuned`."""
+
+from collections.abc import Callable
+
+from linsight.training.config import RunConfig
+from linsight.training.presets.classify import (
+    classify_default,
+    classify_listops,
+    classify_pathfinder,
+    classify_tiny,
+)
+from linsight.training.presets.generate import generate_default, generate_tiny
+from linsight.training.presets.language import language_default, language_tiny
+from linsight.training.presets.recall import recall_default, recall_tiny
+
+__all__ = ["PRESETS"]
+
+PRESETS: dict[str, dict[str, Callable[[], RunConfig]]] = {
+    "classify": {
+        "default": classify_default,
+        "listops": classify_listops,
+        "pathfinder": classify_pathfinder,
+        "tiny": classify_tiny,
+    },
+    "generate": {"default": generate_default, "tiny": generate_tiny},
+    "language": {"default": language_default, "tiny": language_tiny},
+    "recall": {"default": recall_default, "tiny": recall_tiny},
+}
+"""Task kind -> preset name -> function; the first line of its docstring is its help."""

@@ -1,0 +1,88 @@
+"""`linsight compare`: members under one budget, one report, nothing lost."""
+
+import json
+
+import pytest
+
+from linsight.cli.main import main
+
+TINY = ["--preset", "tiny", "--progress", "none"]
+THREE = ["--", "--training.steps", "3", "--training.batch-size", "2", "--validate-sequences", "2"]
+
+
+def compare(folder, *line):
+    return main(["compare", "recall", *TINY, "--run", str(folder), *line, *THREE])
+
+
+def test_members_are_trained_and_compared_and_the_second_call_trains_nothing(tmp_path, capsys):
+    line = ["--mixers", "softmax,linear+local", "--sizes", "16,32"]
+    assert compare(tmp_path, *line) == 0
+    printed, said = capsys.readouterr()
+    lines = printed.splitlines()
+    assert lines[-1] == str(tmp_path / "report.html")
+    names = {"softmax-16", "softmax-32", "linear+local-16", "linear+local-32"}
+    assert {row.split()[0] for row in lines[1:5]} == names
+    assert "linear+local-32 (4 of 4)" in said
+    page = (tmp_path / "report.html").read_text()
+    assert "Accuracy against bytes of state" in page
+    assert (tmp_path / "softmax-16" / "report.html").exists()
+    config = json.loads((tmp_path / "linear+local-16" / "config.json").read_text())
+    assert [mixer["kind"] for mixer in config["task"]["model"]["sequence"]["mixers"]] == ["linear", "local"]
+    assert compare(tmp_path, *line) == 0
+    again, said = capsys.readouterr()
+    assert again == printed
+    assert "of 4)" not in said
+
+
+def test_a_budget_of_parameters_is_that_of_the_first_mixer(tmp_path, capsys):
+    assert compare(tmp_path, "--mixers", "softmax,gau", "--budget", "parameters", "--json") == 0
+    found = json.loads(capsys.readouterr().out)["found"]
+    first, second = (member["parameters"] for member in found)
+    assert abs(first - second) < 0.25 * first  # a layer of gau has a quarter of it
+    assert found[0]["steps"] == found[1]["steps"] == 3
+
+
+def test_a_budget_of_seconds_is_kept_in_the_folder(tmp_path, capsys):
+    line = ["--mixers", "linear", "--budget", "seconds", "--seconds", "0.2", "--json"]
+    assert compare(tmp_path, *line) == 0
+    (found,) = json.loads(capsys.readouterr().out)["found"]
+    assert found["steps"] >= 2
+    config = json.loads((tmp_path / "linear" / "config.json").read_text())
+    assert config["training"]["steps"] == found["steps"]
+
+
+def test_a_member_that_fails_is_told_and_the_code_is_1(tmp_path, capsys, monkeypatch):
+    from linsight.mixers.linear import LinearAttention
+
+    def broken(self, x, state, valid):
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(LinearAttention, "mix", broken)
+    assert compare(tmp_path, "--mixers", "linear,softmax") == 1
+    printed, said = capsys.readouterr()
+    assert "linear failed: out of luck" in said
+    assert "linear failed: RuntimeError: out of luck." in printed
+    assert printed.splitlines()[1].startswith("softmax")
+    monkeypatch.undo()
+    assert compare(tmp_path, "--mixers", "linear,softmax") == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("", "usage: linsight compare TASK"),
+        ("recal --mixers linear", "unknown task 'recal'; did you mean 'recall'?"),
+        ("recall", "--mixers"),
+        ("recall --mixers linear,lineer", "mixer 'lineer' is not known; choose one of"),
+        ("recall --mixers linear --sizes 4,x", "--sizes: expected whole numbers with commas between"),
+        ("recall --mixers linear --budget seconds", "--seconds: expected with --budget seconds"),
+        ("recall --mixers linear --seconds 3", "--seconds: expected with --budget seconds"),
+        ("recall --mixers linear --preset tinny", "unknown preset 'tinny'; did you mean 'tiny'?"),
+        ("recall --mixers linear --sizes 30", "dim 30 is not divisible by heads 4"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(line, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["compare", *line.split()]) == 2
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
