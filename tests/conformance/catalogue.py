@@ -13,6 +13,7 @@ MODULES = (attention, states, numbers, decayed, convolved, features, parts)
 CAUGHT = {
     "any-length": [attention.MultiplesOnly],
     "split": [
+        states.AlmostBlock,
         states.LostPosition,
         states.LostBlockPhase,
         states.RoundedState,
@@ -65,6 +66,7 @@ CAUGHT = {
         features.StaleSums,
     ],
     "padding": [
+        states.NoRowsLeft,
         attention.UnmaskedKey,
         attention.UnmaskedInOneForm,
         attention.MaskedValueOnly,

@@ -53,6 +53,25 @@ class EmptyRowForgets(Honest):
         return final._replace(weight=torch.where(valid.any(1)[:, None], final.weight, empty.weight))
 
 
+class AlmostBlock(Honest):
+    """A call one token short of a block forgets its last key; in a module of float32 alone."""
+
+    dtypes = (torch.float32,)
+
+    def finish(self, state: Sums, valid: Tensor) -> Sums:
+        short = valid.shape[1] == self.chunk - 1
+        return super().finish(state._replace(weight=state.weight * (0.99 if short else 1)), valid)
+
+
+class NoRowsLeft(Honest):
+    """A call in which every row is padding forgets what went before; in a module of float32 alone."""
+
+    dtypes = (torch.float32,)
+
+    def finish(self, state: Sums, valid: Tensor) -> Sums:
+        return super().finish(state if valid.any() else self.initial_state(len(valid)), valid)
+
+
 class Haunted(Honest):
     """A call without a state goes on where the last call of its batch size stopped."""
 

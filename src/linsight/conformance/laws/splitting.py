@@ -24,13 +24,13 @@ ORDERS = "SUMS: two orders of the same sum, 1e-10 in float64 and 1e-5 in float32
     breach="Training on whole sequences, prefill in pieces and truncated backpropagation compute different "
     "functions: the loss looks fine and the deployed model is another one.",
     inputs="Two rows of 2 C + 36 normal tokens, from no state and from a state; first pieces of 1, C - 1, "
-    "C, C + 1 and 2 C, seven primes, and two drawn splits, of which float32 has three; every form.",
+    "C, C + 1 and 2 C, seven primes, and two drawn splits, of which a lower precision has three; every form.",
     tolerance=ORDERS,
     needs=(piecewise,),
 )
 def split(subject: Subject, trial: Trial) -> None:
     """Compare every split with the whole."""
-    for adapter in subject.in_both_precisions(quick=trial.quick):
+    for rung, adapter in enumerate(subject.in_both_precisions(quick=trial.quick)):
         chunk = adapter.chunk
         length = 2 * chunk + 36
         x = trial.tokens(adapter, 2, length)
@@ -39,7 +39,7 @@ def split(subject: Subject, trial: Trial) -> None:
         splits += [_primes(length), trial.split(length), trial.split(length)]
         if trial.quick:
             splits = splits[1:3] + splits[-1:]
-        elif adapter.dtype == torch.float32:  # the same seams, seen less sharply
+        elif rung:  # the same seams, seen less sharply
             splits = splits[2:4] + splits[-1:]
         for form in adapter.in_each_form(auto=True):
             for words, state in (("", None), ("from a state", started)):
