@@ -10,11 +10,11 @@ from torch import nn
 
 from linsight import mixers, reports
 from linsight.cli.progress import watching
+from linsight.cli.tables import columns
 from linsight.conformance import check, kind_subject
 from linsight.profiling import measure_costs
 from linsight.profiling.peers import PEERS, peer
 from linsight.reports.costs import cost_exhibits
-from linsight.tasks.exhibits import Table
 
 __all__ = ["Request", "bench"]
 
@@ -77,9 +77,11 @@ def bench(request: Request, *, as_json: bool, command: Sequence[str]) -> None:
         numbers=[asdict(costs) for costs in found],
         command=shlex.join(command),
     )
-    summary = exhibits[0]
-    assert isinstance(summary, Table)
-    _tell(request, summary, page, as_json=as_json)
+    if as_json:
+        print((request.out / "numbers.json").read_text(encoding="utf-8"), end="")
+    else:
+        print(columns(exhibits[0]))
+        print(page)
 
 
 def _mixer(kind: str, dim: int, *, causal: bool, longest: int) -> nn.Module:
@@ -89,16 +91,3 @@ def _mixer(kind: str, dim: int, *, causal: bool, longest: int) -> nn.Module:
     fitting = {name: value for name, value in options.items() if hasattr(config, name)}
     torch.manual_seed(0)
     return mixers.build(kind, dim=dim, causal=causal, **fitting).eval()
-
-
-def _tell(request: Request, summary: Table, page: Path, *, as_json: bool) -> None:
-    if as_json:
-        print((request.out / "numbers.json").read_text(encoding="utf-8"), end="")
-        return
-    rows = [summary.columns, *((str(cell) for cell in row) for row in summary.rows)]
-    cells = [["\N{EN DASH}" if cell == "None" else cell for cell in row] for row in rows]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(summary.columns))]
-    for row in cells:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    print(summary.note)
-    print(page)

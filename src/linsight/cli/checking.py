@@ -1,7 +1,6 @@
 """Tries the laws on subject after subject, and tells each verdict as it is found."""
 
 import json
-import os
 import shlex
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -17,6 +16,7 @@ from linsight.cli import verdicts
 from linsight.cli.progress import watching
 from linsight.cli.subjects import replay, subject_named
 from linsight.conformance import Report, Subject, Verdict
+from linsight.profiling import available_cores
 
 __all__ = ["Request", "check"]
 
@@ -69,7 +69,7 @@ def check(subjects: Sequence[Subject], request: Request, *, as_json: bool, page:
 
 def _reports(subjects: Sequence[Subject], request: Request, *, tell: bool) -> Iterator[Report]:
     """The reports in the order of the subjects, each told when its turn has come."""
-    workers = min(request.jobs or _cores(), len(subjects) if request.jobs else len(subjects) // MANY)
+    workers = min(request.jobs or available_cores(), len(subjects) if request.jobs else len(subjects) // MANY)
     if workers < 2:
         yield from ((_told if tell else _examined)(subject, request) for subject in subjects)
         return
@@ -94,10 +94,6 @@ def _apart(name: str, laws: Sequence[str], seeds: range, quick: bool) -> Report:
     """What a process of its own does: the subject is found by its name, since modules do not travel."""
     torch.set_num_threads(1)
     return conformance.check(subject_named(name), laws, seeds=seeds, quick=quick)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _examined(subject: Subject, request: Request, *, tell: bool = False) -> Report:

@@ -3,17 +3,19 @@
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from linsight import reports
 from linsight.cli.evaluation import measure
+from linsight.cli.tables import columns
 from linsight.cli.train import configured
 from linsight.reports.comparison import comparison_exhibits
-from linsight.reports.numbers import number, plain
-from linsight.tasks.exhibits import Evaluation, Table
+from linsight.reports.numbers import plain
+from linsight.tasks.exhibits import Evaluation
 from linsight.training.comparison import Result, compared
+from linsight.training.config import TaskConfig
 from linsight.training.display import Display
 from linsight.training.members import Budget, Member, fitted, matched, measured_size, resized
 from linsight.training.run import Run
@@ -43,20 +45,32 @@ def compare(request: Request, *, as_json: bool, command: Sequence[str]) -> int:
         reports.write(run, evaluation, command=f"linsight train {request.task} --run {run.folder}")
         return evaluation
 
-    members = _members(request)
-    task = type(members[0].config.task.build())
-    progress = cast(Display, request.progress)
+    members, progress = _members(request), cast(Display, request.progress)
     found: list[Result] = []
-    page = request.folder / "report.html"
+    told = ""
     for result in compared(members, request.folder, evaluate, progress=progress, say=_say):
         found.append(result)
-        page = _write(request, found, task.headline, falls=task.headline_falls, command=command)
-    table = _exhibits(request, found, task.headline, falls=task.headline_falls)[0]
+        told = _written(request, found, members[0].config.task, command)
     if as_json:
-        print((request.folder / "numbers.json").read_text(encoding="utf-8"), end="")
-    else:
-        _tell(cast(Table, table), page)
+        told = (request.folder / "numbers.json").read_text(encoding="utf-8").rstrip()
+    print(told)
     return int(any(result.error for result in found))
+
+
+def _written(request: Request, found: Sequence[Result], task: TaskConfig, command: Sequence[str]) -> str:
+    """Write the page of what is found so far, true after an interruption too; its table and its path."""
+    exhibits = comparison_exhibits(
+        found, headline=task.headline, falls=task.headline_falls, budget=_in_common(request)
+    )
+    page = reports.write_folder(
+        request.folder,
+        title=f"Mixers compared: {request.task}",
+        exhibits=exhibits,
+        settings={"task": request.task, "mixers": ", ".join(request.mixers), "budget": request.budget},
+        numbers=[_numbers(result) for result in found],
+        command=shlex.join(command),
+    )
+    return f"{columns(exhibits[0])}\n{page}"
 
 
 def _members(request: Request) -> list[Member]:
@@ -78,55 +92,23 @@ def _members(request: Request) -> list[Member]:
     return members
 
 
-def _exhibits(request: Request, found: Sequence[Result], headline: str, *, falls: bool):
+def _in_common(request: Request) -> str:
+    """What all members have, in a sentence."""
     words: dict[Budget, str] = {
         "tokens": "All members saw the same number of tokens.",
         "parameters": "All members of a width saw as many tokens and have nearly as many parameters.",
         "seconds": f"All members were trained for about {request.seconds or 0:g} seconds.",
     }
-    return comparison_exhibits(
-        found, headline=headline, falls=falls, budget=words[cast(Budget, request.budget)]
-    )
+    return words[cast(Budget, request.budget)]
 
 
-def _write(
-    request: Request, found: Sequence[Result], headline: str, *, falls: bool, command: Sequence[str]
-) -> Path:
-    """The page as far as the members have come: an interruption leaves one that is true."""
-    numbers = [
-        {
-            "name": result.name,
-            "mixer": result.mixer,
-            "dim": result.dim,
-            "parameters": result.parameters,
-            "state_bytes": result.state_bytes,
-            "steps": result.steps,
-            "step_bytes": result.step_bytes,
-            "seconds": result.seconds,
-            "metrics": {name: plain(value) for name, value in (result.metrics or {}).items()},
-            "error": result.error,
-        }
-        for result in found
-    ]
-    return reports.write_folder(
-        request.folder,
-        title=f"Mixers compared: {request.task}",
-        exhibits=_exhibits(request, found, headline, falls=falls),
-        settings={"task": request.task, "mixers": ", ".join(request.mixers), "budget": request.budget},
-        numbers=numbers,
-        command=shlex.join(command),
-    )
+def _numbers(result: Result) -> dict[str, Any]:
+    """The result as plain data; its history stands in the member's own folder."""
+    numbers = asdict(replace(result, history=None))
+    del numbers["history"]
+    metrics = {name: plain(value) for name, value in (result.metrics or {}).items()}
+    return {**numbers, "metrics": metrics}
 
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
-
-
-def _tell(table: Table, page: Path) -> None:
-    rows = [list(table.columns)]
-    rows += [[cell if isinstance(cell, str) else number(cell) for cell in row] for row in table.rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(table.columns))]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    print(table.note)
-    print(page)

@@ -12,7 +12,8 @@ import torch
 from linsight import kernels, mixers
 from linsight.data import embedded
 from linsight.ops import linear_attention_plan
-from linsight.reports.environment import available_cores, environment
+from linsight.profiling import available_cores
+from linsight.reports.environment import environment
 
 __all__ = ["diagnose"]
 

@@ -1,6 +1,6 @@
 """Changes to a complete configuration before its fields are overridden one by one."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass, replace
 from functools import partial
 from typing import Any
@@ -20,34 +20,22 @@ def with_mixers(config: Any, kinds: Sequence[str]) -> Any:
     Raises:
         ValueError: An unknown kind, or a configuration without mixers.
     """
-    from linsight.models.sequence import PATTERNS  # after --help, which needs no model
+    # After --help, which needs no model.
+    from linsight.models.sequence import PATTERNS, stacks_in, with_stacks
 
     names = [kind.strip() for kind in kinds]
     if len(names) == 1 and names[0] in PATTERNS:
         change = PATTERNS[names[0]]
     else:
         change = partial(replace, mixers=tuple(mixers.config(name) for name in names))
-    replaced = _changed_stack(config, change)
-    if replaced is None:
+    if not any(stacks_in(config)):
         raise ValueError(f"--mixer: {type(config).__name__} has no mixers to replace")
-    return replaced
+    return with_stacks(config, change)
 
 
 def kinds_in(config: Any) -> set[str]:
     """The `kind` of every configuration inside this one."""
     return {part.kind for part in _walk(config) if isinstance(getattr(part, "kind", None), str)}
-
-
-def _changed_stack(config: Any, change: Callable[[Any], Any]) -> Any:
-    """A copy with the first part that has `mixers`, depth first, changed; None where there is none."""
-    if any(part.name == "mixers" for part in fields(config)):
-        return change(config)
-    for part in fields(config):
-        value = getattr(config, part.name)
-        inner = _changed_stack(value, change) if is_dataclass(value) else None
-        if inner is not None:
-            return replace(config, **{part.name: inner})
-    return None
 
 
 def _walk(config: Any) -> Iterator[Any]:

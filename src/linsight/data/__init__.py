@@ -2,7 +2,7 @@
 
 from linsight.data import binarize, noise
 from linsight.data.digits import images, mnist
-from linsight.data.identity import fingerprint
+from linsight.data.identity import fingerprint, generated_fingerprint
 from linsight.data.listops import LISTOPS, ListOps
 from linsight.data.loader import Loader
 from linsight.data.own_text import SplitText, read_text_split
@@ -27,6 +27,7 @@ __all__ = [
     "binarize",
     "classified",
     "fingerprint",
+    "generated_fingerprint",
     "images",
     "mnist",
     "noise",

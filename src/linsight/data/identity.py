@@ -1,10 +1,13 @@
 """The identity of a data set: a run refuses to resume on other data."""
 
 import hashlib
+import json
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
-__all__ = ["fingerprint"]
+__all__ = ["fingerprint", "generated_fingerprint"]
 
 
 def fingerprint(*parts: np.ndarray | bytes) -> str:
@@ -21,3 +24,8 @@ def fingerprint(*parts: np.ndarray | bytes) -> str:
         digest.update(f"{array.dtype.str} {array.shape}\n".encode())
         digest.update(array.data.cast("B") if array.size else b"")
     return digest.hexdigest()
+
+
+def generated_fingerprint(description: Any, *first: np.ndarray) -> str:
+    """The fingerprint of data without end: of the dataclass that describes them, and of the first items."""
+    return fingerprint(json.dumps(asdict(description), sort_keys=True).encode(), *first)

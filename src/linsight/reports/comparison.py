@@ -11,7 +11,7 @@ __all__ = ["comparison_exhibits"]
 
 def comparison_exhibits(
     found: Sequence[Result], *, headline: str, falls: bool, budget: str
-) -> tuple[Exhibit, ...]:
+) -> tuple[Table, *tuple[Exhibit, ...]]:
     """Members in a table, best first; the headline metric against state, time, memory and parameters.
 
     Args:

@@ -13,7 +13,7 @@ FROM = 1024
 
 def cost_exhibits(
     found: Sequence[Costs], *, missing: Mapping[str, str], baseline: str = "softmax"
-) -> tuple[Exhibit, ...]:
+) -> tuple[Table, *tuple[Exhibit, ...]]:
     """A summary with growth and crossing, tables of time and memory, figures of both.
 
     Args:

@@ -1,7 +1,6 @@
 """What a number depends on besides the configuration: versions, processor, threads, commit."""
 
 import importlib.metadata
-import os
 import platform
 import subprocess
 import sys
@@ -10,9 +9,10 @@ from pathlib import Path
 import torch
 
 import linsight
+from linsight.profiling import available_cores
 from linsight.training.hardware import best_precision
 
-__all__ = ["available_cores", "commit", "cpu_model", "environment"]
+__all__ = ["commit", "cpu_model", "environment"]
 
 PACKAGES = ("torch", "numpy", "lightning", "torchmetrics", "pydantic", "safetensors", "matplotlib")
 
@@ -41,11 +41,6 @@ def cpu_model() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def available_cores() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def commit() -> str | None:

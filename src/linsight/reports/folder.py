@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from linsight.reports.environment import environment
-from linsight.reports.figures import save
-from linsight.reports.numbers import number
-from linsight.reports.page import Picture, render
-from linsight.tasks.exhibits import Exhibit, Grid, Table, Text
+from linsight.reports.numbers import cell
+from linsight.reports.page import render
+from linsight.reports.shown import shown
+from linsight.tasks.exhibits import Exhibit, Table
 from linsight.training.files import write_atomically
 
 __all__ = ["write_folder"]
@@ -41,13 +41,6 @@ def write_folder(
     """
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
-    shown: list[Picture | Table | Text] = []
-    for exhibit in exhibits:
-        if isinstance(exhibit, (Table, Text)):
-            shown.append(exhibit)
-        else:
-            file = save(exhibit, figures / f"{exhibit.name}.png")
-            shown.append(Picture(exhibit.title, exhibit.note, file.read_bytes(), isinstance(exhibit, Grid)))
     date, found = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", environment()
     configuration = {name: str(value) for name, value in settings.items()}
     page = render(
@@ -55,7 +48,7 @@ def write_folder(
         subtitle=date,
         metrics={},
         curves=[],
-        exhibits=shown,
+        exhibits=shown(exhibits, figures),
         configuration=configuration,
         environment=found,
         command=command,
@@ -89,6 +82,6 @@ def _pairs(found: Mapping[str, str]) -> str:
 
 
 def _markdown(table: Table) -> str:
-    rows = [[cell if isinstance(cell, str) else number(cell) for cell in row] for row in table.rows]
+    rows = [[cell(value) for value in row] for row in table.rows]
     lines = [table.columns, ["---"] * len(table.columns), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -4,7 +4,7 @@ import math
 import re
 from typing import Any
 
-__all__ = ["name_and_unit", "number", "plain"]
+__all__ = ["cell", "name_and_unit", "number", "plain"]
 
 UNITS = {
     "nats_per_image": "nats per image",
@@ -27,6 +27,11 @@ UNITS = {
     "pixels": "pixels",
 }
 """The words in a metric's name that are its unit, longest first where one holds another."""
+
+
+def cell(value: str | int | float | None) -> str:
+    """What a table shows of a cell: text as it is, numbers as `number` writes them."""
+    return value if isinstance(value, str) else number(value)
 
 
 def number(value: float | int | None) -> str:

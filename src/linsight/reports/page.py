@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 
-from linsight.reports.numbers import name_and_unit, number
+from linsight.reports.numbers import cell, name_and_unit, number
 from linsight.tasks.exhibits import Table, Text
 
 __all__ = ["Picture", "flatten", "render", "template"]
@@ -91,7 +91,7 @@ def flatten(config: Any, path: str = "") -> dict[str, str]:
 
 def _table(table: Table) -> dict[str, Any]:
     numeric = [all(_is_number(row[column]) for row in table.rows) for column in range(len(table.columns))]
-    rows = [[cell if isinstance(cell, str) else number(cell) for cell in row] for row in table.rows]
+    rows = [[cell(value) for value in row] for row in table.rows]
     return {
         "title": table.title,
         "note": table.note,
@@ -101,6 +101,6 @@ def _table(table: Table) -> dict[str, Any]:
     }
 
 
-def _is_number(cell: str | int | float | None) -> bool:
+def _is_number(value: str | int | float | None) -> bool:
     """Whether the cell is a number, as it is or written out (`82.9 ± 0.1`, `12 %`)."""
-    return not isinstance(cell, str) or re.fullmatch(r"[-+]?\d[\d.,eE±%/ +-]*", cell) is not None
+    return not isinstance(value, str) or re.fullmatch(r"[-+]?\d[\d.,eE±%/ +-]*", value) is not None

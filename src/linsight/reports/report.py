@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from linsight.reports.environment import environment
-from linsight.reports.figures import save
 from linsight.reports.history import training_curves
 from linsight.reports.numbers import plain
-from linsight.reports.page import Picture, flatten, render
-from linsight.tasks.exhibits import Evaluation, Exhibit, Grid, Table, Text
+from linsight.reports.page import flatten, render
+from linsight.reports.shown import picture, shown
+from linsight.tasks.exhibits import Evaluation, Table
 from linsight.training.files import write_atomically
 from linsight.training.metrics import read_metrics
 from linsight.training.run import Run
@@ -46,14 +46,9 @@ def write(run: Run, evaluation: Evaluation, *, command: str | None = None) -> Pa
     run.figures.mkdir(parents=True, exist_ok=True)
     history = read_metrics(run.metrics_file) if run.metrics_file.exists() else {}
     curves = [
-        _picture(curve, run.figures / f"{curve.name}.png", inches=HALF) for curve in training_curves(history)
+        picture(curve, run.figures / f"{curve.name}.png", inches=HALF) for curve in training_curves(history)
     ]
-    exhibits = [
-        exhibit
-        if isinstance(exhibit, (Table, Text))
-        else _picture(exhibit, run.figures / f"{exhibit.name}{suffix}.png")
-        for exhibit in evaluation.exhibits
-    ]
+    exhibits = shown(evaluation.exhibits, run.figures, suffix=suffix)
     now = datetime.now(UTC)
     found = environment()
     content = json.dumps(_numbers(evaluation, command, now, found), indent=2, allow_nan=False) + "\n"
@@ -71,11 +66,6 @@ def write(run: Run, evaluation: Evaluation, *, command: str | None = None) -> Pa
     path = _with_suffix(run.report_file, suffix)
     write_atomically(path, page.encode())
     return path
-
-
-def _picture(exhibit: Exhibit, path: Path, *, inches: float = 7.2) -> Picture:
-    save(exhibit, path, inches=inches)
-    return Picture(exhibit.title, exhibit.note, path.read_bytes(), isinstance(exhibit, Grid))
 
 
 def _duration(history: Mapping[str, tuple[Sequence[int], Sequence[float]]]) -> list[str]:

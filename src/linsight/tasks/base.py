@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -29,10 +29,6 @@ class Task(ABC, Generic[Model]):
     """
 
     config: Any
-    headline: ClassVar[str] = "accuracy"
-    """The metric of an evaluation that tells models apart."""
-    headline_falls: ClassVar[bool] = False
-    """Whether less of it is better."""
 
     @property
     @abstractmethod

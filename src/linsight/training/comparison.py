@@ -4,13 +4,9 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
-
-import numpy as np
-import torch
+from typing import Any
 
 from linsight.profiling import peak_bytes
-from linsight.tasks.base import Task
 from linsight.tasks.exhibits import Evaluation
 from linsight.training.config import RunConfig
 from linsight.training.display import Display
@@ -18,6 +14,7 @@ from linsight.training.engine import fit
 from linsight.training.files import write_atomically
 from linsight.training.members import Member, measured_size
 from linsight.training.metrics import read_metrics
+from linsight.training.rehearsal import Rehearsal
 from linsight.training.run import Run, load_run, open_run
 
 __all__ = ["Result", "compared"]
@@ -111,15 +108,6 @@ def _finished(run: Run, evaluate: Callable[[Run], Evaluation], progress: Display
 
 def _step_bytes(config: RunConfig) -> int:
     """Of a fresh model: what is alive at once does not depend on the weights."""
-    task = cast(Task[Any], config.task.build())
-    training = config.training
-    with torch.random.fork_rng(devices=[]):
-        model = task.build_model()
-        batch = task.batch(np.arange(training.batch_size // training.accumulate), seed=0, epoch=0)
-
-        def step() -> None:
-            with torch.autocast("cpu", torch.bfloat16, enabled=training.precision == "bfloat16"):
-                loss, _ = task.loss(model, batch)
-            loss.backward()
-
-        return peak_bytes(step)
+    rehearsal = Rehearsal(config, config.training.batch_size // config.training.accumulate)
+    batch = rehearsal.batch(0)
+    return peak_bytes(lambda: rehearsal.backward(batch))

@@ -1,21 +1,19 @@
 """The members of a comparison: configurations that differ in one thing, under one budget."""
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, Literal, TypeVar, cast
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
 
-from linsight.models.sequence import SequenceConfig, Stack
-from linsight.tasks.base import Task
+from linsight.models.sequence import SequenceConfig, Stack, stacks_in, with_stacks
 from linsight.training.config import RunConfig
+from linsight.training.rehearsal import Rehearsal
 
 __all__ = ["Budget", "Member", "Size", "fitted", "matched", "measured_size", "resized"]
 
 Budget = Literal["tokens", "parameters", "seconds"]
-C = TypeVar("C")
 WARM, TIMED = 2, 6
 
 
@@ -53,7 +51,7 @@ def resized(config: RunConfig, dim: int) -> RunConfig:
     def widen(stack: SequenceConfig) -> SequenceConfig:
         return replace(stack, dim=dim, mlp_dim=max(1, round(stack.mlp_dim * dim / stack.dim)))
 
-    return _with_stack(config, widen)
+    return with_stacks(config, widen)
 
 
 def matched(config: RunConfig, parameters: int) -> RunConfig:
@@ -61,11 +59,11 @@ def matched(config: RunConfig, parameters: int) -> RunConfig:
 
     Where the mixers replace those, by the number of layers.
     """
-    stack = next(_stacks(config))
+    stack = next(stacks_in(config))
     name = "layers" if all(mixer.replaces_mlp for mixer in stack.mixers) else "mlp_dim"
 
     def at(value: int) -> RunConfig:
-        return _with_stack(config, lambda found: replace(found, **{name: value}))
+        return with_stacks(config, lambda found: replace(found, **{name: value}))
 
     def over(value: int) -> int:
         return measured_size(at(value)).parameters - parameters
@@ -84,23 +82,16 @@ def fitted(config: RunConfig, seconds: float) -> RunConfig:
 
     The number is part of the run from then on: what was begun is gone on with as it was begun.
     """
-    task = cast(Task[Any], config.task.build())
+    rehearsal = Rehearsal(config, config.training.batch_size)
+    optimizer = config.training.optimizer.build(rehearsal.model)
+    times = []
+    for step in range(WARM + TIMED):
+        begin = time.perf_counter()
+        rehearsal.backward(rehearsal.batch(step))
+        optimizer.step()
+        optimizer.zero_grad()
+        times.append(time.perf_counter() - begin)
     training = config.training
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(training.seed)
-        model = task.build_model()
-        optimizer = training.optimizer.build(model)
-        times = []
-        for step in range(WARM + TIMED):
-            begin = time.perf_counter()
-            indices = np.arange(training.batch_size) % task.num_examples
-            batch = task.batch(indices, seed=training.seed, epoch=step)
-            with torch.autocast("cpu", torch.bfloat16, enabled=training.precision == "bfloat16"):
-                loss, _ = task.loss(model, batch)
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            times.append(time.perf_counter() - begin)
     steps = max(round(seconds / float(np.median(times[WARM:]))), 2)
     warmup = getattr(training.schedule, "warmup_steps", None)
     schedule = training.schedule
@@ -108,23 +99,3 @@ def fitted(config: RunConfig, seconds: float) -> RunConfig:
         share = max(1, round(warmup * steps / training.steps))
         schedule = replace(schedule, warmup_steps=min(share, steps - 1))
     return replace(config, training=replace(training, steps=steps, schedule=schedule))
-
-
-def _stacks(config: Any) -> Iterator[SequenceConfig]:
-    if isinstance(config, SequenceConfig):
-        yield config
-    elif is_dataclass(config):
-        for part in fields(config):
-            yield from _stacks(getattr(config, part.name))
-
-
-def _with_stack(config: C, change: Any) -> C:
-    """The configuration with every stack inside it changed."""
-    if isinstance(config, SequenceConfig):
-        return change(config)
-    changes = {
-        part.name: _with_stack(value, change)
-        for part in fields(config)  # pyright: ignore[reportArgumentType]
-        if is_dataclass(value := getattr(config, part.name))
-    }
-    return replace(config, **changes)  # pyright: ignore[reportArgumentType]

@@ -7,7 +7,7 @@ from linsight.models.sequence.generation import generate, restrict
 from linsight.models.sequence.model import SequenceModel, SequenceState
 from linsight.models.sequence.patches import Patches
 from linsight.models.sequence.patterns import PATTERNS, transnormer
-from linsight.models.sequence.stack import Block, SequenceConfig, Stack
+from linsight.models.sequence.stack import Block, SequenceConfig, Stack, stacks_in, with_stacks
 from linsight.models.sequence.tokens import TokenModelConfig
 
 __all__ = [
@@ -29,5 +29,7 @@ __all__ = [
     "TokenModelConfig",
     "generate",
     "restrict",
+    "stacks_in",
     "transnormer",
+    "with_stacks",
 ]

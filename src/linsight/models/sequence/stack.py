@@ -1,6 +1,7 @@
 """A stack of pre-norm blocks, each a token mixer and a gated feed-forward network."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Literal, cast
 
 import torch
@@ -11,7 +12,7 @@ from linsight.config import Config
 from linsight.mixers import AnyMixerConfig, Mixer, MixerConfig, config
 from linsight.nn import GatedMLP
 
-__all__ = ["Block", "SequenceConfig", "Stack"]
+__all__ = ["Block", "SequenceConfig", "Stack", "stacks_in", "with_stacks"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,24 @@ class SequenceConfig(Config):
         """The configuration of the mixer in this layer."""
         kinds = len(self.mixers)
         return self.mixers[layer % kinds if self.arrangement == "cycle" else layer * kinds // self.layers]
+
+
+def stacks_in(config: Any) -> Iterator[SequenceConfig]:
+    """The stacks that a configuration describes, at any depth."""
+    if isinstance(config, SequenceConfig):
+        yield config
+    elif is_dataclass(config):
+        for part in fields(config):
+            yield from stacks_in(getattr(config, part.name))
+
+
+def with_stacks(config: Any, change: Callable[[SequenceConfig], SequenceConfig]) -> Any:
+    """The configuration with every stack that it describes changed."""
+    if isinstance(config, SequenceConfig):
+        return change(config)
+    parts = {part.name: getattr(config, part.name) for part in fields(config)}
+    inner = {name: with_stacks(part, change) for name, part in parts.items() if is_dataclass(part)}
+    return replace(config, **inner)
 
 
 class Block(nn.Module):

@@ -1,8 +1,6 @@
 """The data sets of sequence classification under one interface: examples by number, sizes, and names."""
 
-import json
 from abc import ABC, abstractmethod
-from dataclasses import asdict
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +15,7 @@ from linsight.data import (
     Pathfinder,
     classified,
     fingerprint,
+    generated_fingerprint,
     permutation,
 )
 from linsight.data.listops import VOCABULARY
@@ -127,7 +126,7 @@ class ListOpsSource(Source):
     @property
     def fingerprint(self) -> str:
         """Of the limits and the first items."""
-        return _generated_fingerprint(self.data, self.examples("train", np.arange(8), seed=0))
+        return generated_fingerprint(self.data, *self.examples("train", np.arange(8), seed=0))
 
 
 class PathfinderSource(Source):
@@ -157,7 +156,7 @@ class PathfinderSource(Source):
     @property
     def fingerprint(self) -> str:
         """Of the numbers and the first items."""
-        return _generated_fingerprint(self.data, self.examples("train", np.arange(8), seed=0))
+        return generated_fingerprint(self.data, *self.examples("train", np.arange(8), seed=0))
 
 
 def source(name: str, folder: str = "mnist") -> Source:
@@ -172,7 +171,3 @@ def source(name: str, folder: str = "mnist") -> Source:
     if folder != "mnist":
         raise ValueError(f"source: {name!r} is generated and reads no digits, got {folder!r}; leave it out")
     return ListOpsSource(name) if name in LISTOPS else PathfinderSource(name)
-
-
-def _generated_fingerprint(data: ListOps | Pathfinder, first: Examples) -> str:
-    return fingerprint(json.dumps(asdict(data), sort_keys=True).encode(), *first)

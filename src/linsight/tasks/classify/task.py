@@ -1,7 +1,7 @@
 """The task: a whole sequence in, its class out; accuracy on a split, and what was mistaken for what."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -34,6 +34,11 @@ class ClassifyConfig(Config):
         test_examples: How many of a split are looked at in an evaluation of generated data; digits are
             looked at all.
     """
+
+    headline: ClassVar[str] = "accuracy"
+    """The metric of an evaluation that tells models apart."""
+    headline_falls: ClassVar[bool] = False
+    """Whether less of it is better."""
 
     kind: Literal["classify"] = "classify"
     data: str = "smnist"

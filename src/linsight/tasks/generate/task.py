@@ -1,7 +1,7 @@
 """The task: images as bits, maximum likelihood, and the numbers of a trained density."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -36,6 +36,11 @@ class GenerateConfig(Config):
             label; the report says how many they were.
     """
 
+    headline: ClassVar[str] = "nll_nats_per_image"
+    """The metric of an evaluation that tells models apart."""
+    headline_falls: ClassVar[bool] = True
+    """Whether less of it is better."""
+
     kind: Literal["generate"] = "generate"
     data: str = "mnist"
     binarise: Literal["dynamic", "fixed", "threshold"] = "dynamic"
@@ -64,9 +69,6 @@ class GenerateConfig(Config):
 
 class GenerateTask(Task[ImageDensity]):
     """Maximum likelihood of p(x, y) over binary images, and everything one can ask of the result."""
-
-    headline = "nll_nats_per_image"
-    headline_falls = True
 
     def __init__(self, config: GenerateConfig) -> None:
         self.config = config

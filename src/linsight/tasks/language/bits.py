@@ -5,13 +5,13 @@ from math import log
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float64
+from jaxtyping import Float64, Int
 from torch import Tensor
 
 from linsight.models.sequence import SequenceModel
 from linsight.tasks.base import Progress
 
-__all__ = ["carried_nats", "windowed_nats"]
+__all__ = ["as_tokens", "carried_nats", "windowed_nats"]
 
 _PIECE = 4096
 _BATCH_BYTES = 16_384
@@ -25,7 +25,7 @@ def carried_nats(
 
     The first byte, of which the model says nothing, costs log 256.
     """
-    tokens = _tokens(model, content)
+    tokens = as_tokens(model, content)
     nats, state = [_first(tokens)], None
     for start in range(0, len(tokens) - 1, _PIECE):
         piece = tokens[start : start + _PIECE + 1]
@@ -45,7 +45,7 @@ def windowed_nats(
     Windows overlap by half, and each byte is predicted once, by the first window that has it in its second
     half. The first byte costs log 256.
     """
-    tokens = _tokens(model, content)
+    tokens = as_tokens(model, content)
     stride = window // 2
     nats = [_first(tokens)]
     head = tokens[: window + 1]
@@ -67,7 +67,8 @@ def windowed_nats(
     return torch.cat(nats).cpu()
 
 
-def _tokens(model: SequenceModel, content: bytes) -> Tensor:
+def as_tokens(model: SequenceModel, content: bytes) -> Int[Tensor, " bytes"]:
+    """The bytes as the model's tokens, on its device."""
     values = torch.from_numpy(np.frombuffer(content, np.uint8).astype(np.int64))
     return values.to(model.head.weight.device)
 

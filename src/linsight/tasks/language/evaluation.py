@@ -4,7 +4,6 @@ import bz2
 import lzma
 from math import log
 
-import numpy as np
 import torch
 from jaxtyping import Float64
 from torch import Tensor
@@ -13,7 +12,7 @@ from linsight.data import SplitText
 from linsight.models.sequence import SequenceModel, generate
 from linsight.tasks.base import Progress, Split
 from linsight.tasks.exhibits import Curves, Evaluation, Table, Text
-from linsight.tasks.language.bits import carried_nats, windowed_nats
+from linsight.tasks.language.bits import as_tokens, carried_nats, windowed_nats
 from linsight.tasks.language.counting import ngram_log2
 
 __all__ = ["evaluate_language"]
@@ -79,7 +78,7 @@ def _cells(bits: Float64[Tensor, " bytes"]) -> tuple[float, float | None]:
 def _worth_of_context(model: SequenceModel, content: bytes, length: int) -> Curves:
     """Bits of the byte after n bytes of context, over many beginnings; twice as far as was trained."""
     span = min(2 * length, len(content) - 1)
-    tokens = torch.from_numpy(np.frombuffer(content, np.uint8).astype(np.int64)).to(model.head.weight.device)
+    tokens = as_tokens(model, content)
     rows = min((len(tokens) - 1) // span, 64)
     starts = torch.linspace(0, len(tokens) - span - 1, rows).long()
     windows = torch.stack([tokens[start : start + span + 1] for start in starts.tolist()])
@@ -104,7 +103,7 @@ def _worth_of_context(model: SequenceModel, content: bytes, length: int) -> Curv
 
 def _samples(model: SequenceModel, content: bytes, number: int) -> tuple[Text, ...]:
     generator = torch.Generator(model.head.weight.device).manual_seed(_SEED)
-    prompt = torch.tensor([list(content[:_PROMPT])], device=model.head.weight.device)
+    prompt = as_tokens(model, content[:_PROMPT])[None]
     shown = []
     for title, temperature in (("A sample", 1.0), ("A sample at temperature 0.7", 0.7)):
         drawn = generate(model, prompt, number, temperature=temperature, generator=generator)[0]

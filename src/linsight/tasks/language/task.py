@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from math import log
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -31,6 +31,11 @@ class LanguageConfig(Config):
         validate_bytes: How much of the validation split is looked at during training.
         sample_bytes: How much the report's samples have.
     """
+
+    headline: ClassVar[str] = "bits_per_byte"
+    """The metric of an evaluation that tells models apart."""
+    headline_falls: ClassVar[bool] = True
+    """Whether less of it is better."""
 
     kind: Literal["language"] = "language"
     text: str = "shakespeare"
@@ -63,9 +68,6 @@ class LanguageConfig(Config):
 
 class LanguageTask(Task[SequenceModel]):
     """Maximum likelihood of the next byte."""
-
-    headline = "bits_per_byte"
-    headline_falls = True
 
     def __init__(self, config: LanguageConfig) -> None:
         self.config = config

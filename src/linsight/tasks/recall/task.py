@@ -1,8 +1,7 @@
 """The task: keys and values in, asked keys answered; accuracy against the bytes that remember."""
 
-import json
-from dataclasses import asdict, dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -10,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from linsight.config import Config
-from linsight.data import IGNORED, RecallData, fingerprint, recall
+from linsight.data import IGNORED, RecallData, generated_fingerprint, recall
 from linsight.mixers import config as mixer
 from linsight.models.sequence import SequenceConfig, SequenceModel, TokenModelConfig
 from linsight.tasks.base import Batch, Progress, Split, Task
@@ -35,6 +34,11 @@ class RecallConfig(Config):
         num_examples: Sequences of an epoch; every epoch draws others.
         validate_sequences, test_sequences: How many are looked at during training, and in an evaluation.
     """
+
+    headline: ClassVar[str] = "accuracy"
+    """The metric of an evaluation that tells models apart."""
+    headline_falls: ClassVar[bool] = False
+    """Whether less of it is better."""
 
     kind: Literal["recall"] = "recall"
     data: RecallData = field(default_factory=RecallData)
@@ -62,8 +66,6 @@ class RecallConfig(Config):
 class RecallTask(Task[SequenceModel]):
     """Cross-entropy of the answers alone, and how many of them are right."""
 
-    headline = "accuracy"
-
     def __init__(self, config: RecallConfig) -> None:
         self.config = config
         data, model = config.data, config.model
@@ -86,8 +88,8 @@ class RecallTask(Task[SequenceModel]):
     @property
     def fingerprint(self) -> str:
         """Of the sequences' description, and of the first of them."""
-        first = recall(self.config.data, np.arange(8), split="train").tokens
-        return fingerprint(first, json.dumps(asdict(self.config.data), sort_keys=True).encode())
+        data = self.config.data
+        return generated_fingerprint(data, recall(data, np.arange(8), split="train").tokens)
 
     def build_model(self) -> SequenceModel:
         """A fresh model."""

@@ -5,6 +5,7 @@ from linsight.models.sequence import ClassifierConfig, SequenceConfig
 from linsight.optim import AdamWConfig, WarmupCosineConfig
 from linsight.tasks.classify import ClassifyConfig
 from linsight.training.config import RunConfig, TrainingConfig
+from linsight.training.presets.tiny import tiny_training
 
 __all__ = ["classify_default", "classify_listops", "classify_pathfinder", "classify_tiny"]
 
@@ -30,14 +31,7 @@ def classify_tiny() -> RunConfig:
     return RunConfig(
         version=RunConfig.VERSION,
         task=ClassifyConfig(model=_model(), validate_examples=100),
-        training=TrainingConfig(
-            steps=20,
-            batch_size=16,
-            optimizer=AdamWConfig(lr=3e-3),
-            log_every=5,
-            validate_every=10,
-            checkpoint_every=10,
-        ),
+        training=tiny_training(),
     )
 
 

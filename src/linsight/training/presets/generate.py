@@ -4,6 +4,7 @@ from linsight.optim import AdamWConfig, WarmupCosineConfig
 from linsight.tasks.generate import GenerateConfig
 from linsight.training.config import RunConfig, TrainingConfig
 from linsight.training.hardware import best_precision
+from linsight.training.presets.tiny import tiny_training
 
 __all__ = ["generate_default", "generate_tiny"]
 
@@ -30,13 +31,5 @@ def generate_tiny() -> RunConfig:
     return RunConfig(
         version=RunConfig.VERSION,
         task=GenerateConfig(validate_images=100, bayes_images=100),
-        training=TrainingConfig(
-            steps=20,
-            batch_size=16,
-            optimizer=AdamWConfig(lr=3e-3),
-            precision=best_precision(),
-            log_every=5,
-            validate_every=10,
-            checkpoint_every=10,
-        ),
+        training=tiny_training(precision=best_precision()),
     )

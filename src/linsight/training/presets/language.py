@@ -5,6 +5,7 @@ from linsight.optim import AdamWConfig, WarmupCosineConfig
 from linsight.tasks.language import LanguageConfig
 from linsight.training.config import RunConfig, TrainingConfig
 from linsight.training.hardware import best_precision
+from linsight.training.presets.tiny import tiny_training
 
 __all__ = ["language_default", "language_tiny"]
 
@@ -36,13 +37,5 @@ def language_tiny() -> RunConfig:
             validate_bytes=1000,
             sample_bytes=100,
         ),
-        training=TrainingConfig(
-            steps=20,
-            batch_size=8,
-            optimizer=AdamWConfig(lr=3e-3),
-            precision=best_precision(),
-            log_every=5,
-            validate_every=10,
-            checkpoint_every=10,
-        ),
+        training=tiny_training(batch_size=8, precision=best_precision()),
     )

@@ -3,6 +3,7 @@
 from linsight.optim import AdamWConfig, WarmupCosineConfig
 from linsight.tasks.recall import RecallConfig
 from linsight.training.config import RunConfig, TrainingConfig
+from linsight.training.presets.tiny import tiny_training
 
 __all__ = ["recall_default", "recall_tiny"]
 
@@ -28,12 +29,5 @@ def recall_tiny() -> RunConfig:
     return RunConfig(
         version=RunConfig.VERSION,
         task=RecallConfig(validate_sequences=20, test_sequences=50),
-        training=TrainingConfig(
-            steps=20,
-            batch_size=16,
-            optimizer=AdamWConfig(lr=3e-3),
-            log_every=5,
-            validate_every=10,
-            checkpoint_every=10,
-        ),
+        training=tiny_training(),
     )
