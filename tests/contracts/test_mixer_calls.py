@@ -1,13 +1,48 @@
 """What the laws do not ask of every module, and every registered mixer has: forms, costs, plain states."""
 
 import pickle
+from dataclasses import fields
 
 import pytest
 import torch
 
-from linsight.conformance import Native
+from linsight import mixers
+from linsight.conformance import Native, small_options
 from linsight.conformance.laws.states import largest_tensor
 from linsight.conformance.runs import in_pieces
+from linsight.profiling import peak_bytes
+
+OTHERWISE = {
+    "heads": 4,
+    "positions": "rotary",
+    "feature_map": "relu",
+    "normalise": False,
+    "num_features": 5,
+    "kernel": {"performer": "hyperbolic", "gau": "laplace", "flash": "laplace"},
+    "scaling": "sqrt",
+    "variant": "t1",
+    "eps": 0.5,
+    "block": 5,
+    "window": 3,
+    "stride": 4,
+    "columns": 1,
+    "combine": "heads",
+    "part": "first",
+    "rounds": 1,
+    "buckets": 4,
+    "size": 2,
+    "expansion": 1,
+    "key_dim": 6,
+    "chunk": 5,
+    "norm": "position",
+    "n_max": 2000,
+    "num_projected": 5,
+    "sharing": "none",
+}
+"""Another value of every option that says what is computed; by kind, where kinds share the name alone."""
+
+HOW = ("kind", "form", "redraw_every")
+"""Options that name the mixer, say how it is computed, and when it changes."""
 
 
 def test_the_form_is_an_option_and_an_attribute(case, signal):
@@ -17,6 +52,41 @@ def test_the_form_is_an_option_and_an_attribute(case, signal):
         mixer(signal(1, 3))
         assert mixer.last_form == form
     assert case().form == "auto"
+
+
+@pytest.mark.parametrize("kind", mixers.kinds())
+def test_every_option_makes_a_difference(kind, signal):
+    """The trap: an option that is accepted and ignored, as a published layer does with its position bias."""
+    x, known = signal(2, 30), mixers.config(kind)
+
+    def output(**options):
+        torch.manual_seed(0)
+        options = {**small_options(kind), **options}
+        return mixers.build(kind, dim=8, causal=known.directions[0], **options).double().eval()(x)[0]
+
+    for option in (field.name for field in fields(known) if field.name not in HOW):
+        other = OTHERWISE[option]
+        other = other[kind] if isinstance(other, dict) else other
+        assert not torch.equal(output(**{option: other}), output()), f"{option} is ignored"
+
+
+def test_memory_grows_with_the_length_and_not_with_its_square(case):
+    """In training and without; at 4 times the length all pairs of tokens take 16 times as much."""
+    for causal in case.directions:
+        mixer = case(torch.float32, causal=causal, **({"n_max": 2048} if case.kind == "linformer" else {}))
+        if mixer.state_grows:
+            pytest.skip("its cost is not linear")
+
+        def call(length, train, mixer=mixer):
+            x = torch.ones(1, length, 8)
+            with torch.set_grad_enabled(train):
+                y = mixer(x)[0]
+            if train:
+                y.sum().backward()
+
+        for train in (False, True):
+            short, long = (peak_bytes(lambda n=length, train=train: call(n, train)) for length in (512, 2048))
+            assert long <= 4.01 * short, f"causal={causal}, training={train}: {short} and {long} bytes"
 
 
 def test_order_of_the_past_matters_exactly_where_positions_say(case, signal):
@@ -66,6 +136,19 @@ def test_a_state_is_plain_data(causal_case, signal, trial):
     trial.same(mixer(signal(2, 3), moved)[0], mixer(signal(2, 3), state)[0], "after a copy")
 
 
+def test_a_state_that_steps_have_made_may_be_continued_twice(causal_case, signal):
+    """The first call's cache has no room behind it, as the law of forks has it; a later one's has."""
+    mixer, token = causal_case(), signal(2, 1)
+    with torch.no_grad():
+        state = None
+        for _ in range(4):
+            _, state = mixer(token, state)
+        _, one = mixer(token, state)
+        kept = [tensor.clone() for tensor in one]
+        mixer(-token, state)
+    assert all(torch.equal(tensor, before) for tensor, before in zip(one, kept, strict=True))
+
+
 def test_initial_state_takes_dtype_and_device(causal_case):
     state = causal_case(torch.float32).initial_state(3, dtype=torch.float64, device="cpu")
     assert all(tensor.dtype in (torch.float64, torch.int64) for tensor in state)
@@ -95,8 +178,6 @@ def test_every_parameter_gets_a_finite_gradient(case, signal):
 
 def test_the_chunk_form_never_holds_every_outer_product(signal):
     """The textbook form materialises all k_t v_t^T (T K V numbers): 170 times slower than chunks."""
-    from linsight import mixers
-
     length, dim = 2048, 64
     mixer = mixers.build("linear", dim=dim, heads=2, form="chunk")
     x = signal(1, length, dim).float()

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from linsight import mixers, ops
+from linsight.profiling import peak_bytes
 
 PARTS = ("both", "first", "second")
 
@@ -113,6 +114,42 @@ def test_two_layers_connect_every_pair_through_the_columns():
         pairs = torch.ones(length, length).tril().bool()
         assert torch.equal((both @ both) > 0, pairs)
         assert torch.equal((second @ first + first) > 0, pairs)
+
+
+def test_half_of_the_heads_take_each_part():
+    mixer = mixers.build("fixed", dim=8, heads=4, stride=3, columns=2, combine="heads").double()
+    x = torch.randn(2, 17, 8, dtype=torch.float64)
+    q, k, v = mixer.project(x).unbind(2)
+    halves = [
+        dense(q[:, :, half], k[:, :, half], v[:, :, half], mask(17, 3, 2, part))
+        for half, part in ((slice(2), "first"), (slice(2, 4), "second"))
+    ]
+    want = torch.cat(halves, 2).nan_to_num()  # token 0 has nothing to attend to
+    torch.testing.assert_close(mixer(x)[0], mixer.out(want.flatten(2)), rtol=0, atol=1e-13)
+
+
+def test_a_step_reads_its_pattern_and_nothing_else_of_the_cache():
+    """l + c T / l places of the T: the others hold NaN, which one product would spread."""
+    q, k, v = drawn(1024)
+    here = mask(1024, 32, 2, "both")[1023]
+    assert here.sum() == 32 + 2 * 31
+    start = torch.tensor([1023, 1023])
+    want = ops.pattern_attention(q[:, 1023:], k, v, ops.Fixed(32, 2), start=start)
+    k, v = (torch.where(here[:, None, None], x, torch.nan) for x in (k, v))
+    assert torch.equal(ops.pattern_attention(q[:, 1023:], k, v, ops.Fixed(32, 2), start=start), want)
+
+
+def test_memory_and_cost_grow_as_the_length_to_the_three_halves():
+    """T (2 l - 1 + c T / l) weights a head at l = sqrt T: 8.1 times for 4 times the length, not 16."""
+    found = []
+    for length, stride in ((256, 16), (1024, 32)):
+        mixer = mixers.build("fixed", dim=4, heads=2, stride=stride, columns=1)
+        x = torch.randn(1, length, 4)
+        with torch.no_grad():
+            found.append((peak_bytes(lambda mixer=mixer, x=x: mixer(x)), mixer.cost(length)["chunk"].flops))
+    (bytes_, flops), (more_bytes, more_flops) = found
+    assert more_bytes <= 8 * bytes_
+    assert more_flops <= 8.1 * flops
 
 
 def test_a_constant_sequence_gives_a_constant_where_both_halves_see_something():

@@ -83,11 +83,11 @@ def test_the_error_to_softmax_falls_with_the_projected_keys():
     assert errors[-1] < 1e-12
 
 
-def test_the_initial_size_of_projected_keys_is_that_of_keys():
+@pytest.mark.parametrize("matrix", ["project_keys", "project_values"])
+def test_the_initial_size_of_projected_tokens_is_that_of_tokens(matrix):
     torch.manual_seed(0)
     mixer = mixers.build("linformer", dim=8, heads=2, causal=False, n_max=2000, num_projected=50)
-    keys = torch.randn(2000, 64)
-    projected = mixer.get_parameter("project_keys")[0] @ keys
+    projected = mixer.get_parameter(matrix)[0] @ torch.randn(2000, 64)
     assert projected.std().item() == pytest.approx(1, abs=0.05)
 
 

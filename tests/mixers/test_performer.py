@@ -1,6 +1,7 @@
 """The Performer against its definition, and against the softmax it estimates (spec/mixers.md, section 6)."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -200,6 +201,13 @@ def test_training_redraws_between_sequences_and_never_inside_one(signal):
     mixer.eval()
     for _ in range(5):
         assert mixer(x)[1].draw.item() == draws[2]
+
+
+def test_training_redraws_where_there_is_no_state_too(signal):
+    mixer, x = built(causal=False, redraw_every=2).train(), signal(1, 4, 12)
+    outputs = [mixer(x)[0] for _ in range(4)]
+    same = [torch.equal(one, other) for one, other in pairwise(outputs)]
+    assert same == [True, False, True]
 
 
 def test_padding_does_not_raise_the_maximum(trial, signal):

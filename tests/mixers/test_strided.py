@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from linsight import mixers, ops
-from linsight.conformance.laws.states import largest_tensor
+from linsight.profiling import peak_bytes
 
 PARTS = ("both", "first", "second")
 
@@ -107,14 +107,17 @@ def test_a_step_reads_its_pattern_and_nothing_else_of_the_cache():
     assert torch.equal(o, want)
 
 
-def test_no_tensor_of_a_call_grows_with_the_square_of_the_length():
-    """T (2 l + T / l) weights a head at l = sqrt T: 8 times for 4 times the length."""
-    sizes = []
+def test_memory_and_cost_grow_as_the_length_to_the_three_halves():
+    """T (2 l + T / l) weights a head at l = sqrt T: 8 times for 4 times the length, not 16."""
+    found = []
     for length, stride in ((256, 16), (1024, 32)):
         mixer = mixers.build("strided", dim=4, heads=2, stride=stride)
+        x = torch.randn(1, length, 4)
         with torch.no_grad():
-            sizes.append(largest_tensor(lambda m=mixer, n=length: m(torch.randn(1, n, 4))))
-    assert sizes[1] <= 8 * sizes[0]
+            found.append((peak_bytes(lambda mixer=mixer, x=x: mixer(x)), mixer.cost(length)["chunk"].flops))
+    (bytes_, flops), (more_bytes, more_flops) = found
+    assert more_bytes <= 8 * bytes_
+    assert more_flops <= 8 * flops
 
 
 def test_a_cache_whose_longest_row_has_left_goes_on():

@@ -109,6 +109,18 @@ def test_redraw_is_explicit_too_and_changes_the_number():
     assert projection.draw.item() != draw
 
 
+@pytest.mark.parametrize("scaling", ["chi", "sqrt"])
+def test_every_draw_of_the_schedule_is_orthogonal_and_of_its_scaling(scaling):
+    """The trap: a redraw by other rules than the first draw, seen after a thousand steps alone."""
+    projection = RandomProjection(6, 4, scaling=scaling, redraw_every=1)
+    for _ in range(3):
+        projection.advance()
+        square = projection.weight[:4] @ projection.weight[:4].T
+        lengths = square.diagonal()
+        assert (square - torch.diag(lengths)).abs().max() < 1e-5
+        assert torch.allclose(lengths, torch.full((4,), 4.0)) == (scaling == "sqrt")
+
+
 def test_the_schedule_goes_on_after_saving_and_loading():
     """The copy draws where the original does, and the same, from the same random numbers."""
     torch.manual_seed(0)
