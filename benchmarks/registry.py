@@ -1,7 +1,7 @@
 """Every benchmark, by name."""
 
 from benchmarks.case import Case
-from benchmarks.cases import linear_attention, sampling
+from benchmarks.cases import linear_attention, performer, sampling
 
 __all__ = ["CASES"]
 
@@ -15,6 +15,11 @@ CASES = {
         help="the normalised op against softmax attention, as a mixer calls it in training",
         tests=("tests/ops/linear",),
         tables=linear_attention.training,
+    ),
+    "performer": Case(
+        help="the estimate of softmax attention against softmax itself, and against performer-pytorch",
+        tests=("tests/mixers/test_performer.py", "tests/nn/test_random_features.py"),
+        tables=performer.forward,
     ),
     "sampling": Case(
         help="a decoding step by the state, by a key-value cache, and by re-running the prefix",

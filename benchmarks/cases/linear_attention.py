@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from benchmarks.case import Candidate, Table
+from benchmarks.cases.softmax import softmax, softmax_definition
 from linsight import ops
 
 __all__ = ["lengths", "training"]
@@ -48,7 +48,7 @@ def table(
     title = f"{direction}, B={batch} T={length} H={heads} K=V={width}, {str(dtype).removeprefix('torch.')}"
     # Two products over the pairs j <= i, and in the backward five.
     flops = 2 * batch * heads * length**2 * width * (3.5 if backward else 1)
-    candidates = {"softmax": _candidate(_softmax, _softmax_definition, inputs, backward, flops)}
+    candidates = {"softmax": _candidate(softmax, softmax_definition, inputs, backward, flops)}
     for form in ("chunk", "parallel", "auto"):
         if form == "parallel" and length > 1024:
             continue
@@ -99,19 +99,3 @@ def _linear_definition(q: Tensor, k: Tensor, v: Tensor, *, normalise: bool) -> T
         o, state = checkpoint(lambda s, piece=piece: piece(initial_state=s), state, use_reentrant=False)
         outputs.append(o)
     return torch.cat(outputs, dim=1)
-
-
-def _softmax(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
-    return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
-
-
-def _softmax_definition(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    future = torch.ones(q.shape[1], q.shape[1], dtype=torch.bool).triu(1)
-
-    def head(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        logits = (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(future, float("-inf"))
-        return logits.softmax(-1) @ v
-
-    parts = zip(*(x.unbind(2) for x in (q, k, v)), strict=True)
-    return torch.stack([checkpoint(head, *part, use_reentrant=False) for part in parts], dim=2)

@@ -36,7 +36,13 @@ CAUGHT = {
     ],
     "prefill": [decayed.LastChunkOnly, decayed.FilledChunk, convolved.ActivationsKept],
     "reset": [states.Haunted, states.OtherBeginning, states.HiddenCache],
-    "fork": [states.InPlace, states.StaticBuffer, states.HiddenCache, convolved.RolledInPlace],
+    "fork": [
+        states.InPlace,
+        states.StaticBuffer,
+        states.SharedRoom,
+        states.HiddenCache,
+        convolved.RolledInPlace,
+    ],
     "causality": [
         attention.LeakyFuture,
         attention.TensorScale,

@@ -1,6 +1,7 @@
 """GAU against its quadratic definition, its normalisers, its bias, and its first size (spec/mixers.md, 8)."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from linsight import mixers
 from linsight.optim import param_groups
+from linsight.profiling import peak_bytes
 
 LENGTHS = (1, 2, 6, 7, 8, 23, 140)
 KERNELS = {
@@ -108,6 +110,23 @@ def test_rows_at_other_positions_share_a_call() -> None:
     for row, length in enumerate(lengths.tolist()):
         joined = torch.cat([prompts[row, :length], more[row]])
         torch.testing.assert_close(y[row], defined(mixer, joined)[length:], rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_blocks_of_queries_take_memory_linear_in_the_length(causal: bool) -> None:
+    """Similarities are made block by block, in the backward once more, and none of them is kept."""
+    mixer = made(causal=causal, chunk=32)
+    weights = list(mixer.parameters())
+    found = {}
+    for form in ("parallel", "chunk"):
+        mixer.form = form
+        found[form] = []
+        for x in (tokens(1, length) for length in (512, 1024, 2048)):
+            found[form].append(peak_bytes(lambda x=x: torch.autograd.grad(mixer(x)[0].sum(), weights)))
+    for one, other in pairwise(found["parallel"]):
+        assert other > 3.5 * one
+    for one, other in pairwise(found["chunk"]):
+        assert other < 2.1 * one
 
 
 def test_bidirectional_rows_are_divided_by_their_own_length() -> None:

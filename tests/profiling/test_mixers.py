@@ -14,7 +14,7 @@ def test_every_cost_of_every_length_is_there():
         "both": mixers.build("linear", dim=16, heads=2, causal=False),
         "plain": nn.Linear(16, 16),
     }
-    linear, both, plain = measure_costs(modules, 16, (4, 9), seconds=0.0)
+    linear, both, plain = measure_costs(lambda _: modules, 16, (4, 9), seconds=0.0)
     for costs in (linear, both, plain):
         assert costs.lengths == (4, 9)
         for values in (costs.forward_ms, costs.training_ms):
@@ -29,8 +29,13 @@ def test_every_cost_of_every_length_is_there():
 
 
 def test_a_plain_layers_memory_is_its_output():
-    (found,) = measure_costs({"layer": nn.Linear(16, 16)}, 16, (4, 8, 16), seconds=0.0)
+    (found,) = measure_costs(lambda _: {"layer": nn.Linear(16, 16)}, 16, (4, 8, 16), seconds=0.0)
     assert found.forward_bytes == [4 * 16 * length for length in (4, 8, 16)]
+
+
+def test_modules_may_depend_on_the_length():
+    (found,) = measure_costs(lambda n: {"layer": nn.Linear(4, n)}, 4, (4, 8, 16), seconds=0.0)
+    assert found.forward_bytes == [4 * length**2 for length in (4, 8, 16)]
 
 
 class Watched(nn.Identity):
@@ -55,7 +60,7 @@ def test_what_takes_too_long_is_left_out_of_longer_ones(monkeypatch):
 
     monkeypatch.setattr("linsight.profiling.mixers.measure", clock)
     slow, quick = Watched(), Watched()
-    found = measure_costs({"slow": slow, "quick": quick}, 4, (2, 3, 4), limit=1.0)
+    found = measure_costs(lambda _: {"slow": slow, "quick": quick}, 4, (2, 3, 4), limit=1.0)
     assert set(slow.seen) == {2}
     assert set(quick.seen) == {2, 3, 4}
     assert found[0].forward_ms == [2e3, None, None]
@@ -75,7 +80,7 @@ def test_a_step_goes_on_from_the_state_of_the_last():
         return forward(x, state, lengths)
 
     mixer.forward = spy
-    measure_costs({"softmax": mixer}, 8, (5,), seconds=0.0)
+    measure_costs(lambda _: {"softmax": mixer}, 8, (5,), seconds=0.0)
     assert positions == list(range(5, 5 + len(positions)))
     assert len(positions) >= 3
 
@@ -92,7 +97,7 @@ def test_candidates_take_turns():
 
 def test_gradients_are_of_the_input_and_of_every_parameter():
     layer = nn.Linear(4, 4)
-    measure_costs({"layer": layer}, 4, (2,), seconds=0.0)
+    measure_costs(lambda _: {"layer": layer}, 4, (2,), seconds=0.0)
     assert all(parameter.grad is None for parameter in layer.parameters())
     with torch.no_grad(), pytest.raises(RuntimeError):
-        measure_costs({"layer": layer}, 4, (2,), seconds=0.0)
+        measure_costs(lambda _: {"layer": layer}, 4, (2,), seconds=0.0)

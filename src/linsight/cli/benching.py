@@ -1,8 +1,11 @@
 """Builds what is to be measured, proves that it is right, measures it, writes the page."""
 
+import math
+import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -39,27 +42,37 @@ def bench(request: Request, *, as_json: bool, command: Sequence[str]) -> None:
     """Measure, print the summary, write the folder, print the page's path."""
     kinds, lengths, causal = request.kinds, request.lengths, request.causal
     chosen = dict.fromkeys(["softmax", *(mixers.kinds() if kinds is None else kinds)])
-    modules: dict[str, nn.Module] = {}
+    makers: dict[str, Callable[[int], nn.Module]] = {}
     missing: dict[str, str] = {}
     for kind in chosen:
+        make = partial(_mixer, kind, request.dim, causal, max(lengths))
         try:
-            modules[kind] = _mixer(kind, request.dim, causal=causal, longest=max(lengths))
+            make(lengths[0])
         except ValueError as error:
             if kinds is not None and kind in kinds:
                 raise
             missing[kind] = str(error)
-    for name in list(modules):
-        report = check(kind_subject(name, causal=causal), PROOF, quick=True)
+            continue
+        report = check(kind_subject(kind, causal=causal), PROOF, quick=True)
         if report.broken:
-            raise RuntimeError(f"{name}: breaks {report.broken[0].law}, and is not measured")
+            raise RuntimeError(f"{kind}: breaks {report.broken[0].law}, and is not measured")
+        makers[kind] = make
     for package in PEERS if request.peers else ():
         try:
-            modules[package] = peer(package, request.dim, causal=causal)
+            module = peer(package, request.dim, causal=causal)
         except ImportError as error:
             missing[package] = f"it does not import here ({error})"
+        else:
+            makers[package] = partial(_same, module)
     torch.set_num_threads(1)
     with watching() as progress:
-        found = measure_costs(modules, request.dim, lengths, seconds=request.seconds, progress=progress)
+        found = measure_costs(
+            lambda length: {name: make(length) for name, make in makers.items()},
+            request.dim,
+            lengths,
+            seconds=request.seconds,
+            progress=progress,
+        )
     exhibits = cost_exhibits(found, missing=missing)
     settings = {
         "dim": request.dim,
@@ -68,6 +81,8 @@ def bench(request: Request, *, as_json: bool, command: Sequence[str]) -> None:
         "dtype": "float32",
         "causal": causal,
         "seconds": request.seconds,
+        "stride of strided and fixed": "the square root of the length",
+        "allocator": os.environ.get("GLIBC_TUNABLES", "default"),
     }
     page = reports.write_folder(
         request.out,
@@ -84,10 +99,14 @@ def bench(request: Request, *, as_json: bool, command: Sequence[str]) -> None:
         print(page)
 
 
-def _mixer(kind: str, dim: int, *, causal: bool, longest: int) -> nn.Module:
-    """The kind with heads 64 wide, and its other options as they are."""
+def _mixer(kind: str, dim: int, causal: bool, longest: int, length: int) -> nn.Module:
+    """The kind with heads 64 wide, what depends on the length as published, and its other options as is."""
     config = mixers.config(kind)
-    options = {"heads": dim // 64, "n_max": longest}
+    options = {"heads": dim // 64, "n_max": longest, "stride": math.isqrt(length)}
     fitting = {name: value for name, value in options.items() if hasattr(config, name)}
     torch.manual_seed(0)
     return mixers.build(kind, dim=dim, causal=causal, **fitting).eval()
+
+
+def _same(module: nn.Module, length: int) -> nn.Module:
+    return module

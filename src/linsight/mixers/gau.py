@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from linsight import ops
 from linsight.mixers.base import Cost, Form, MixerConfig
@@ -31,7 +32,7 @@ class GatedAttentionConfig(MixerConfig):
     """What divides q . k: `chunk`, the default where causal; the number of keys that the token sees
     (`position`); or the row's `length`, the default where not causal and refused where causal."""
     chunk: int = 256
-    """The divisor of norm `chunk`."""
+    """The divisor of norm `chunk`, and the queries that form `chunk` takes at once."""
     form: Form = "auto"
 
     def build(self, dim: int, *, causal: bool = True) -> "GatedAttention":
@@ -71,8 +72,9 @@ class GatedAttention(GatedMixer):
         config: Widths, kernel, norm, form.
         causal: Whether token t sees the tokens up to t alone.
 
-    Cost: O(T^2 (key_dim + expansion * dim)); a step costs O(position). State: key_dim + expansion * dim
-    numbers a token in the dtype of the tokens, plus the position.
+    Cost: O(T^2 (key_dim + expansion * dim)) time; memory O(T^2) for `parallel`, O(T chunk) for `chunk`, whose
+    backward computes similarities again; a step costs O(position). State: key_dim + expansion * dim numbers a
+    token in the dtype of the tokens, plus the position.
 
     Raises:
         ValueError: An unknown kernel or norm; norm="length" with `causal`.
@@ -91,7 +93,7 @@ class GatedAttention(GatedMixer):
                 "whole call, so the outputs of a prefix are not the prefix of the outputs (the prefix law) "
                 "and decoding is another function; use 'chunk' or 'position'"
             )
-        super().__init__("gau", dim, config, pairs=2, causal=causal, forms=("naive", "parallel"))
+        super().__init__("gau", dim, config, pairs=2, causal=causal, forms=("naive", "parallel", "chunk"))
         self.norm = norm
 
     def mix(self, x, state, valid):
@@ -100,35 +102,57 @@ class GatedAttention(GatedMixer):
         u, v, pairs = self.project(x)
         q, k = (part[:, :, None] for part in pairs.unbind(2))
         counts = x.new_full((batch,), length, dtype=torch.int64) if valid is None else valid.sum(1)
-        self.last_form = form = "naive" if self.form == "naive" else "parallel"
-        attend = partial(self._attend, q, form=form)
-        if not self.causal:
-            mask = None if valid is None else valid[:, None]
-            seen = counts[:, None].expand(-1, length)
-            o = attend(k, v, mask, seen, ops.toeplitz(self.bias.span(length)))
-            return self.out(u * o), None
         tokens = torch.arange(length, device=x.device)
-        if state is None:
-            mask = (tokens[:, None] >= tokens)[None]
-            o = attend(k, v, mask, tokens[None] + 1, ops.toeplitz(self.bias.span(length)))
-            if valid is not None:
-                k, v = (torch.where(valid[:, :, None, None], part, 0) for part in (k, v))
-            return self.out(u * o), started(GatedAttentionCache, (k[:, :, 0], v[:, :, 0]), counts, valid)
-        places = state.position[:, None] + tokens
-        cache = extended(state, (k[:, :, 0], v[:, :, 0]), places, counts, valid)
-        distance = places[..., None] - torch.arange(cache.keys.shape[1], device=x.device)
-        keys, values = cache.keys[:, :, None], cache.values[:, :, None]
-        o = attend(keys, values, distance >= 0, places + 1, self.bias(distance))
-        return self.out(u * o), cache
+        if state is not None:
+            places = state.position[:, None] + tokens
+            cache = extended(state, (k[:, :, 0], v[:, :, 0]), places, counts, valid)
+            k, v = cache.keys[:, :, None], cache.values[:, :, None]
+            look = partial(self._from_cache, places, k.shape[1])
+            return self.out(u * self._attend(q, k, v, places + 1, look)), cache
+        look = partial(self._from_start, tokens, self.bias.span(length), valid)
+        seen = tokens[None] + 1 if self.causal else counts[:, None].expand(-1, length)
+        y = self.out(u * self._attend(q, k, v, seen, look))
+        if not self.causal:
+            return y, None
+        if valid is not None:
+            k, v = (torch.where(valid[:, :, None, None], part, 0) for part in (k, v))
+        return y, started(GatedAttentionCache, (k[:, :, 0], v[:, :, 0]), counts, valid)
 
-    def _attend(self, q, k, v, mask, seen, bias, *, form):
-        """The sums, `(batch, length, values)`; `seen` counts the keys that each token sees."""
+    def _from_start(self, tokens, span, valid, first, last):
+        """How many keys the queries first..last - 1 may see, which of these each does, and their bias."""
+        end = last if self.causal else len(tokens)
+        bias = ops.toeplitz(span, first, last, end)
+        if self.causal:
+            return end, (tokens[first:last, None] >= tokens[:end])[None], bias
+        return end, None if valid is None else valid[:, None], bias
+
+    def _from_cache(self, places, end, first, last):
+        """The same of queries at `places`, with a cache of `end` keys before and beside them."""
+        distance = places[:, first:last, None] - torch.arange(end, device=places.device)
+        return end, distance >= 0, self.bias(distance)
+
+    def _attend(self, q, k, v, seen, look):
+        """The sums, `(batch, length, values)`; `seen` counts the keys that each query sees."""
+        length = q.shape[1]
+        form = self.form if self.form != "auto" else "chunk" if length > self.config.chunk else "parallel"
+        self.last_form = form
+        if form != "chunk":
+            return self._attend_block(q, k, v, seen, look, form, 0, length)
+        blocks = [(first, min(first + self.period, length)) for first in range(0, length, self.period)]
+        attend = partial(self._attend_block, q, k, v, seen, look, "parallel")
+        if torch.is_grad_enabled():
+            # Similarities are computed again in the backward: kept, they are T^2 numbers.
+            attend = partial(checkpoint, attend, use_reentrant=False, preserve_rng_state=False)
+        return torch.cat([attend(*block) for block in blocks], dim=1)
+
+    def _attend_block(self, q, k, v, seen, look, form, first, last):
+        end, mask, bias = look(first, last)
         scale = 1 / self.config.chunk
         if self.norm != "chunk":
-            scale = seen.clamp(min=1).to(ops.accumulator_dtype(q.dtype)).reciprocal()
-        o = ops.weighted_attention(
-            q, k, v, weights=self.config.kernel, scale=scale, bias=bias, mask=mask, form=form
-        )
+            scale = seen[:, first:last].clamp(min=1).to(ops.accumulator_dtype(q.dtype)).reciprocal()
+        q, k, v = q[:, first:last], k[:, :end], v[:, :end]
+        kernel = self.config.kernel
+        o = ops.weighted_attention(q, k, v, weights=kernel, scale=scale, bias=bias, mask=mask, form=form)
         return o[:, :, 0]
 
     def initial_state(self, batch, *, dtype=None, device=None):
@@ -151,7 +175,9 @@ class GatedAttention(GatedMixer):
     def cost(self, length):
         """Quadratic in `length`."""
         flops = 2 * length * length * (self.key_dim + self.value_dim)
-        return {"parallel": Cost(flops, 4 * length * length)}
+        block = min(self.config.chunk, length)
+        chunk = flops * (length + block) // (2 * length) if self.causal else flops
+        return {"parallel": Cost(flops, 4 * length * length), "chunk": Cost(chunk, 4 * length * block)}
 
     @property
     def state_grows(self):

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from linsight import ops
@@ -131,25 +131,37 @@ class Performer(HeadedMixer):
         self.config = config
 
     def mix(self, x, state, valid):
-        """Project, draw features, sum, divide, project."""
+        """Project, attend, project."""
         if state is None:
             self.projection.advance()
         qkv = self.project(x)
-        exact = ops.accumulator_dtype(qkv.dtype)
-        q, k, v = qkv.to(exact).unbind(2)
-        values = F.pad(v, (0, 1), value=1.0)
+        o, state = self.attend(*qkv.unbind(2), state=state, valid=valid)
+        return self.out(o.flatten(2)), state
+
+    def attend(
+        self,
+        q: Float[Tensor, "B T H K"],
+        k: Float[Tensor, "B T H K"],
+        v: Float[Tensor, "B T H K"],
+        *,
+        state: PerformerState | None = None,
+        valid: Bool[Tensor, "B T"] | None = None,
+    ) -> tuple[Float[Tensor, "B T H K"], PerformerState | None]:
+        """The mixer between its projections, with the features as they are drawn: o and the state after."""
+        exact = ops.accumulator_dtype(v.dtype)
+        queries, keys, values = q.to(exact), k.to(exact), F.pad(v.to(exact), (0, 1), value=1.0)
         weight = self.projection.weight.to(exact) * self.head_dim**-0.25
         mask = None if valid is None else valid[:, :, None]
-        with ops.without_autocast(x.device):
+        with ops.without_autocast(v.device):
             if self.causal:
-                start = self._zeros(len(x), exact, x.device) if state is None else state
-                o, memory, peak = self._causal(q, k, values, weight, start, mask)
-                draw = self.projection.draw.expand(len(x)).clone()  # a redraw is in place
+                start = self._zeros(len(v), exact, v.device) if state is None else state
+                o, memory, peak = self._causal(queries, keys, values, weight, start, mask)
+                draw = self.projection.draw.expand(len(v)).clone()  # a redraw is in place
                 draw = draw if mask is None else torch.where(mask.any(1)[:, 0], draw, start.draw)
                 state = PerformerState(memory, torch.where(draw[:, None] != 0, peak, 0), draw)
             else:
-                o = self._bidirectional(q, k, values, weight, mask)
-        return self.out(o.flatten(2).to(qkv.dtype)), state
+                o = self._bidirectional(queries, keys, values, weight, mask)
+        return o.to(v.dtype), state
 
     def _causal(self, q, k, values, weight, state, mask):
         """The ops, on features that are made block by block, so that a block's stay in the cache."""

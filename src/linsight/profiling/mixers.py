@@ -36,7 +36,7 @@ class Costs:
 
 
 def measure_costs(
-    modules: Mapping[str, nn.Module],
+    build: Callable[[int], Mapping[str, nn.Module]],
     dim: int,
     lengths: Sequence[int],
     *,
@@ -47,16 +47,19 @@ def measure_costs(
     """Measure modules side by side: at every length they take turns, so that slow spells fall on all alike.
 
     Args:
-        modules: By name; called with x `(1, length, dim)`. A `Mixer` is measured in steps too.
+        build: The modules for sequences of a length, by the same names at every length; called with x
+            `(1, length, dim)`. A `Mixer` is measured in steps too.
         dim: Width of the tokens.
         lengths: Tokens, in growing order.
         seconds: Processor time for each length and kind of cost, all modules together; three rounds at least.
         limit: A module that took longer than so many seconds for one call is left out of longer ones.
         progress: Called as progress(what, done, total).
     """
-    found = [Costs(name, tuple(lengths)) for name in modules]
+    found: list[Costs] = []
     slow: set[tuple[str, str]] = set()
     for done, length in enumerate(lengths):
+        modules = build(length)
+        found = found or [Costs(name, tuple(lengths)) for name in modules]
         x = torch.randn(1, length, dim, generator=torch.Generator().manual_seed(0))
         for kind, calls in _calls(modules, x):
             active = {name: call for name, call in calls.items() if (kind, name) not in slow}

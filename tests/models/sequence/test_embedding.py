@@ -102,6 +102,7 @@ def test_pieces_with_the_context_carried_are_the_whole(kind: str, cuts: set[int]
         "features": lambda: _raster(extra_steps=0, features=torch.randn(VOCABULARY, 3)),
         "tokens": lambda: TokenEmbedding(VOCABULARY + STARTS, 4).double(),
         "positions": lambda: TokenEmbedding(VOCABULARY + STARTS, 4, max_length=15).double(),
+        "previous": lambda: TokenEmbedding(VOCABULARY + STARTS, 4, previous=3).double(),
     }[kind]()
     tokens = _tokens(2, 15)
     whole, final = embedding(tokens)
@@ -111,13 +112,14 @@ def test_pieces_with_the_context_carried_are_the_whole(kind: str, cuts: set[int]
 
 
 @pytest.mark.parametrize("padding", [0, -1, 10_000])
-@pytest.mark.parametrize("kind", ["raster", "features", "positions"])
+@pytest.mark.parametrize("kind", ["raster", "features", "positions", "previous"])
 def test_a_ragged_row_is_the_row_alone_whatever_its_padding_holds(kind: str, padding: int) -> None:
     """Two ragged pieces; a row may be empty in either."""
     embedding = {
         "raster": lambda: _raster(),
         "features": lambda: _raster(features=torch.randn(VOCABULARY, 3)),
         "positions": lambda: TokenEmbedding(VOCABULARY + STARTS, 4, max_length=16).double(),
+        "previous": lambda: TokenEmbedding(VOCABULARY + STARTS, 4, previous=3).double(),
     }[kind]()
     tokens = _tokens(4, 11)
     sizes = torch.tensor([[5, 6], [2, 0], [0, 4], [1, 5]])
@@ -144,6 +146,18 @@ def test_token_positions_are_added_from_where_the_context_stands() -> None:
     torch.testing.assert_close(embedding(tokens)[0], expected, rtol=0, atol=0)
     bare = TokenEmbedding(5, 3).double()
     assert torch.equal(bare(tokens)[0], bare.tokens.weight[tokens])
+
+
+def test_earlier_tokens_are_added_each_from_its_own_table() -> None:
+    """Row 5 of a table of 5 + 1 stands for what is before the first token."""
+    embedding = TokenEmbedding(5, 3, max_length=4, previous=2).double()
+    assert embedding.earlier is not None
+    assert embedding.positions is not None
+    two_back, one_back = embedding.earlier.weight.split(6)
+    expected = embedding.tokens.weight[[4, 0, 2, 2]] + embedding.positions.weight
+    expected = expected + one_back[[5, 4, 0, 2]] + two_back[[5, 5, 4, 0]]
+    found = embedding(torch.tensor([[4, 0, 2, 2]]))[0][0]
+    torch.testing.assert_close(found, expected, rtol=1e-14, atol=1e-14)
 
 
 @pytest.mark.parametrize("kind", ["raster", "tokens"])

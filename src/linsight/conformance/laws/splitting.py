@@ -116,7 +116,8 @@ def reset(subject: Subject, trial: Trial) -> None:
     statement="A state is a value: it may be continued twice, and no continuation changes it or the other.",
     reason="Beam search, speculative decoding and interactive use go on from one state many times.",
     breach="The second continuation starts from a state that the first one has written into.",
-    inputs="Two rows; continuations of 1, 2 and 33 tokens with and without gradients, and in inference mode.",
+    inputs="Two rows; the states of a call and of steps after it, continued by 1, 2 and 33 tokens, with and "
+    "without gradients, and in inference mode.",
     tolerance="Every bit: the same operations run on the same numbers.",
     needs=(has_state,),
 )
@@ -129,15 +130,21 @@ def fork(subject: Subject, trial: Trial) -> None:
         for mode in (torch.enable_grad, torch.no_grad, torch.inference_mode):
             with mode(), trial.saying(form):
                 _, state = adapter(x)
-                kept = adapter.copied(state)
-                for size in sizes:
-                    _fork(adapter, trial, x[:, :size], state, kept)
+                # A step may leave room for the next, which two continuations must not share.
+                _, stepped = adapter(x[:, :1], adapter(x[:, :1], adapter.copied(state))[1])
+                for start, whence in ((state, "of a call"), (stepped, "of two steps")):
+                    kept = adapter.copied(start)
+                    for size in sizes:
+                        with trial.saying(f"from the state {whence}"):
+                            _fork(adapter, trial, x[:, :size], start, kept)
 
 
 def _fork(adapter: Adapter, trial: Trial, x: torch.Tensor, state, kept) -> None:
     first, after_first = adapter(x, state)
     kept_first = adapter.copied(after_first)
     adapter(-x, state)
+    # Before the same continuation again, which would write the same numbers back.
+    trial.states(adapter.tensors(after_first), adapter.tensors(kept_first), 0, "the first continuation")
     again, after_again = adapter(x, state)
     adapter(x[:, :1], after_again)
     trial.states(adapter.tensors(state), adapter.tensors(kept), 0, "a state continued twice")

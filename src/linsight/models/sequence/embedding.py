@@ -23,7 +23,10 @@ class Context(NamedTuple):
 
 
 class TokenEmbedding(nn.Module):
-    """u_t = E[token_t] (+ P[t] when `max_length` is given).
+    """u_t = E_0[token_t] + sum_(d = 1..previous) E_d[token_(t-d)] (+ P[t] when `max_length` is given).
+
+    With `previous` a step knows the tokens just before it, as through a short convolution: what stands
+    together is seen together in the first layer. Before the first token E_d has a vector of its own.
 
     Input `(batch, length)` int64, output `(batch, length, dim)`; what padding holds is not looked at.
 
@@ -31,12 +34,20 @@ class TokenEmbedding(nn.Module):
         ValueError: A position beyond `max_length`; a token outside the vocabulary; lengths that do not fit.
     """
 
-    def __init__(self, vocabulary: int, dim: int, *, max_length: int | None = None) -> None:
+    offsets: Tensor
+
+    def __init__(
+        self, vocabulary: int, dim: int, *, max_length: int | None = None, previous: int = 0
+    ) -> None:
         super().__init__()
         self.max_length = max_length
+        self.previous = previous
         self.tokens = nn.Embedding(vocabulary, dim)
+        # The beginning, where there is no token, is one more value of every earlier one.
+        self.earlier = nn.Embedding(previous * (vocabulary + 1), dim) if previous else None
         self.positions = None if max_length is None else nn.Embedding(max_length, dim)
-        for table in (self.tokens, self.positions):
+        self.register_buffer("offsets", torch.arange(previous) * (vocabulary + 1), persistent=False)
+        for table in (self.tokens, self.earlier, self.positions):
             if table is not None:
                 nn.init.normal_(table.weight, std=0.5)
 
@@ -47,9 +58,14 @@ class TokenEmbedding(nn.Module):
         lengths: Int[Tensor, " batch"] | None = None,
     ) -> tuple[Float[Tensor, "batch length dim"], Context]:
         """Embed the tokens that follow `context`."""
-        context, tokens, places = _advance(context, tokens, lengths, window=0)
+        context, seen, places = _advance(context, tokens, lengths, window=self.previous)
+        tokens = seen[:, self.previous :]
         _check_values(tokens, 0, self.tokens.num_embeddings, "")
         u = self.tokens(tokens)
+        if self.earlier is not None:
+            earlier = seen[:, :-1].unfold(1, self.previous, 1)
+            earlier = torch.where(earlier < 0, self.tokens.num_embeddings, earlier) + self.offsets
+            u = u + F.embedding_bag(earlier.flatten(0, 1), self.earlier.weight, mode="sum").view_as(u)
         if self.positions is not None:
             _check_positions(context.position, self.max_length)
             u = u + self.positions(places.clamp(max=self.positions.num_embeddings - 1))

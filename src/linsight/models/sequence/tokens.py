@@ -18,15 +18,17 @@ class TokenModelConfig(Config):
     Args:
         vocabulary: Number of tokens.
         max_length: Learned positions for so many tokens; None for none, and then of any length.
+        previous: How many tokens before its own a step's vector is made from too.
         sequence: The stack.
 
     Raises:
-        ValueError: A size below 1.
+        ValueError: A size below 1; a negative `previous`.
     """
 
     kind: Literal["token_model"] = "token_model"
     vocabulary: int = 256
     max_length: int | None = None
+    previous: int = 0
     sequence: SequenceConfig = field(default_factory=SequenceConfig)
 
     def __post_init__(self) -> None:
@@ -35,8 +37,12 @@ class TokenModelConfig(Config):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}: expected at least 1, got {value}")
+        if self.previous < 0:
+            raise ValueError(f"previous: expected at least 0, got {self.previous}")
 
     def build(self) -> SequenceModel:
         """The model."""
-        embedding = TokenEmbedding(self.vocabulary, self.sequence.dim, max_length=self.max_length)
+        embedding = TokenEmbedding(
+            self.vocabulary, self.sequence.dim, max_length=self.max_length, previous=self.previous
+        )
         return SequenceModel(embedding, self.sequence, self.vocabulary)

@@ -138,7 +138,7 @@ def _both_ways(x, chunk, weights, bias, valid, form):
 def _inside(blocks, queries, keys, values, weights, bias, mask):
     """The part inside the chunks, `(B, N, W, H, V)`."""
     parts = [t.flatten(0, 1) for t in (queries, keys, values)]
-    bias = toeplitz(bias)[: blocks.width, : blocks.width]
+    bias = toeplitz(bias, 0, blocks.width, blocks.width)
     o = weighted_attention(*parts, weights=weights, scale=1 / blocks.block, bias=bias, mask=mask)
     return o.unflatten(0, (len(queries), blocks.number))
 

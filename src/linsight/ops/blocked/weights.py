@@ -70,10 +70,17 @@ def weighted_attention(
     return o.transpose(1, 2).to(v.dtype)
 
 
-def toeplitz(bias: Float[Tensor, "distances"]) -> Float[Tensor, "T T"]:
-    """The matrix of b_(i-j), of b at the 2 T - 1 distances from 1 - T up; a copy, no gather of T^2."""
+def toeplitz(
+    bias: Float[Tensor, "distances"], first: int = 0, last: int | None = None, end: int | None = None
+) -> Float[Tensor, "rows columns"]:
+    """b_(i-j) for i in first..last - 1 and j in 0..end - 1, of b at the 2 T - 1 distances from 1 - T up.
+
+    By default all T rows and columns. A copy of what is asked, without a gather.
+    """
     length = (len(bias) + 1) // 2
-    return bias.flip(0).unfold(0, length, 1).flip(0)
+    last, end = length if last is None else last, length if end is None else end
+    near = bias[length + first - end : length + last - 1]
+    return near.flip(0).unfold(0, end, 1).flip(0)
 
 
 def _weigh(

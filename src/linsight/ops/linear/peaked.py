@@ -1,5 +1,6 @@
 """Linear attention relative to a running maximum: its decay is the maximum's growth."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -26,10 +27,11 @@ def peaked_attention(
     Returns:
         o `(B, T, H, V)`, and the state after the block, relative to c_T. O(T^2 (K + V) + T K V) time a head.
     """
-    q, k, v, peaks = (x.transpose(1, 2) for x in (q, k, v, peaks.unsqueeze(-1)))
-    before, own, end = peaks[:, :, :1], peaks[:, :, 1:], peaks[:, :, -1:]
+    q, k, v, peaks = (x.transpose(1, 2).flatten(0, 1) for x in (q, k, v, peaks.unsqueeze(-1)))
+    memory = state.flatten(0, 1)
+    before, own, end = peaks[:, :1], peaks[:, 1:], peaks[:, -1:]
     # Above the diagonal, in the future, differences are positive: cut before exp, or 0 * inf is the gradient.
     scores = (q @ k.mT * (own.mT - own).clamp(max=0).exp()).tril()
-    o = scores @ v + q @ state * (before - own).exp()
-    written = k.mT @ (v * (own - end).exp())
-    return o.transpose(1, 2), written.addcmul((before - end).exp(), state)
+    o = torch.baddbmm(q @ memory * (before - own).exp(), scores, v)
+    memory = torch.baddbmm(memory * (before - end).exp(), k.mT, v * (own - end).exp())
+    return o.unflatten(0, state.shape[:2]).transpose(1, 2), memory.view_as(state)

@@ -21,7 +21,7 @@ __all__ = ["RecallConfig", "RecallTask"]
 
 def _small() -> TokenModelConfig:
     sequence = SequenceConfig(dim=64, layers=2, mlp_dim=128, mixers=(mixer("linear", heads=2),))
-    return TokenModelConfig(vocabulary=65, max_length=64, sequence=sequence)
+    return TokenModelConfig(vocabulary=65, previous=1, sequence=sequence)
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,10 @@ class RecallConfig(Config):
 
     Args:
         data: The sequences.
-        model: The model; its vocabulary is that of the data, its positions as many as the data's tokens.
+        model: The model; its vocabulary is that of the data. Each token's vector knows the token before it,
+            by which a value is bound to its key in the first layer, and the mixer has but to look keys up;
+            the models of Arora et al. have a short convolution there. Without it two layers must first grow
+            a head that looks back by one, which 3,000 steps do not reach.
         num_examples: Sequences of an epoch; every epoch draws others.
         validate_sequences, test_sequences: How many are looked at during training, and in an evaluation.
     """
