@@ -145,6 +145,21 @@ def test_a_single_curve_needs_no_legend_and_a_gap_stays_a_gap() -> None:
     assert np.isnan(axes.lines[0].get_ydata()[1])
 
 
+def test_many_curves_are_named_beside_the_axes_in_the_order_in_which_they_end() -> None:
+    series = {
+        f"curve {number}": ([1.0, 2.0, 3.0], [0.0, 10.0 * number % 7, float("nan")]) for number in range(8)
+    }
+    figure = draw(Curves("many", "Many", series, "x", "y"))
+    assert figure.axes[0].get_legend() is None
+    (legend,) = figure.legends
+    named = [text.get_text() for text in legend.get_texts()]
+    ends = [series[name][1][1] for name in named]
+    assert len(named) == 8
+    assert ends == sorted(ends, reverse=True)
+    figure.draw_without_rendering()
+    assert legend.get_window_extent().x0 >= figure.axes[0].get_window_extent().x1
+
+
 def test_a_log_axis_inside_one_decade_still_has_numbers() -> None:
     figure = draw(Curves("c", "", {"a": ([1, 2, 3], [2.0, 3.0, 5.0])}, "x", "y", log_y=True))
     FigureCanvasAgg(figure).draw()

@@ -9,6 +9,7 @@ from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogFormatter, NullFormatter
 
 from linsight.reports.grids import draw_grid
@@ -21,6 +22,8 @@ SERIES = ("#0b6fb8", "#d1581a", "#128a6b", "#b0447e", "#8a6d00", "#5b5bd6")
 """Told apart by colour-blind readers (after Okabe and Ito 2008), dark enough for thin lines on white."""
 DPI = 160
 MAX_LABELLED_CELLS = 20
+MANY_SERIES = 6
+"""Curves from which on a legend inside the axes would cover some of them."""
 
 
 def draw(exhibit: Exhibit, *, inches: float = 7.2) -> Figure:
@@ -79,10 +82,31 @@ def _draw_curves(curves: Curves, inches: float) -> Figure:
     if curves.log_y:
         axes.set_yscale("log")
         _plain_decades(axes.yaxis)
-    if len(curves.series) > 1:
+    if len(curves.series) > MANY_SERIES:
+        _legend_beside(figure, axes)
+    elif len(curves.series) > 1:
         axes.legend(frameon=False, fontsize=8.5, labelcolor=INK)
     axes.margins(x=0.02)
     return figure
+
+
+def _legend_beside(figure: Figure, axes: Axes) -> None:
+    """Names on the right in the order in which the curves end, where they cover none of them."""
+
+    def end(line: Line2D) -> float:
+        known = np.asarray(line.get_ydata(), dtype=float)
+        known = known[np.isfinite(known)]
+        return known[-1] if known.size else -np.inf
+
+    lines = sorted(axes.get_lines(), key=end, reverse=True)
+    figure.legend(
+        handles=lines,
+        loc="outside right upper",
+        frameon=False,
+        fontsize=8.5,
+        labelcolor=INK,
+        handlelength=2.6,
+    )
 
 
 def _plain_decades(axis: Axis) -> None:
