@@ -149,7 +149,7 @@ class Performer(HeadedMixer):
     ) -> tuple[Float[Tensor, "B T H K"], PerformerState | None]:
         """The mixer between its projections, with the features as they are drawn: o and the state after."""
         exact = ops.accumulator_dtype(v.dtype)
-        queries, keys, values = q.to(exact), k.to(exact), F.pad(v.to(exact), (0, 1), value=1.0)
+        queries, keys, values = (part.to(exact) for part in (q, k, v))
         weight = self.projection.weight.to(exact) * self.head_dim**-0.25
         mask = None if valid is None else valid[:, :, None]
         with ops.without_autocast(v.device):
@@ -175,21 +175,24 @@ class Performer(HeadedMixer):
         outputs = []
         blocks = zip(*(t.split(size, 1) for t in (q, k, values)), masks, strict=False)
         for qc, kc, vc, valid in blocks:
-            logits, offset = self._logits(kc, weight)
-            top = logits.amax(-1) - offset
+            # Keys and queries of a block together: half as many calls, whose arrays stay in the cache.
+            logits, offsets = self._logits(torch.cat([kc, qc], 2), weight)
+            largest, offset = logits.amax(-1), offsets[:, :, : self.heads]
+            top = largest[:, :, : self.heads] - offset
             top = top if valid is None else torch.where(valid, top, NONE)
             peaks = torch.cat([peak[:, None], top], 1).cummax(1).values
             shift = offset + peaks[:, 1:]
             shift = shift if valid is None else torch.where(valid, shift, -NONE)  # a feature of exp(-1e30)
-            keys = (logits - shift[..., None]).exp_()
-            queries, peak = self._queries(qc, weight), peaks[:, -1]
+            shift = torch.cat([shift, largest[:, :, self.heads :]], 2)
+            keys, queries = (logits - shift[..., None]).exp_().chunk(2, 2)
+            peak = peaks[:, -1]
             if by_token:
                 decay = peaks[:, :-1] - peaks[:, 1:]
                 sums, memory = ops.linear_attention(
-                    queries, keys, vc, decay, initial_state=memory, form=plan.form
+                    queries, keys, _counted(vc), decay, initial_state=memory, form=plan.form
                 )
             else:
-                sums, memory = ops.peaked_attention(queries, keys, vc, peaks, memory)
+                sums, memory = ops.peaked_attention(queries, keys, _counted(vc), peaks, memory)
             outputs.append(_divided(sums))
         return torch.cat(outputs, 1), memory, peak
 
@@ -202,7 +205,8 @@ class Performer(HeadedMixer):
         shift = shift if mask is None else torch.where(mask, shift, -NONE)
         keys = (logits - shift[..., None]).exp_()
         self.last_form = form = "naive" if self.form == "naive" else "parallel"
-        return _divided(ops.global_linear_attention(self._queries(q, weight), keys, values, form=form))
+        queries = self._queries(q, weight)
+        return _divided(ops.global_linear_attention(queries, keys, _counted(values), form=form))
 
     def _queries(self, q, weight):
         """Features of queries, the largest of each 1."""
@@ -264,6 +268,11 @@ class Performer(HeadedMixer):
             "chunk": linear,
             "recurrent": linear,
         }
+
+
+def _counted(values: Float[Tensor, "batch length heads dim"]) -> Float[Tensor, "batch length heads values"]:
+    """Values and a last column of ones, whose weighted sum is the sum of weights."""
+    return F.pad(values, (0, 1), value=1.0)
 
 
 def _divided(sums: Float[Tensor, "batch length heads values"]) -> Tensor:
