@@ -116,7 +116,7 @@ def reset(subject: Subject, trial: Trial) -> None:
     statement="A state is a value: it may be continued twice, and no continuation changes it or the other.",
     reason="Beam search, speculative decoding and interactive use go on from one state many times.",
     breach="The second continuation starts from a state that the first one has written into.",
-    inputs="Two rows; the states of a call and of steps after it, continued by 1, 2 and 33 tokens, with and "
+    inputs="Two rows; the state of a call continued by 1, 2 and 33 tokens, that of two steps by 1; with and "
     "without gradients, and in inference mode.",
     tolerance="Every bit: the same operations run on the same numbers.",
     needs=(has_state,),
@@ -132,9 +132,9 @@ def fork(subject: Subject, trial: Trial) -> None:
                 _, state = adapter(x)
                 # A step may leave room for the next, which two continuations must not share.
                 _, stepped = adapter(x[:, :1], adapter(x[:, :1], adapter.copied(state))[1])
-                for start, whence in ((state, "of a call"), (stepped, "of two steps")):
+                for start, whence, some in ((state, "of a call", sizes), (stepped, "of two steps", (1,))):
                     kept = adapter.copied(start)
-                    for size in sizes:
+                    for size in some:
                         with trial.saying(f"from the state {whence}"):
                             _fork(adapter, trial, x[:, :size], start, kept)
 
