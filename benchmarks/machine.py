@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from linsight.profiling import measure
+from linsight.profiling import allocator, measure
 
 __all__ = ["Machine", "machine", "peaks"]
 
@@ -44,7 +44,7 @@ def machine() -> Machine:
         isa=torch.backends.cpu.get_cpu_capability(),
         torch=torch.__version__,
         threads=torch.get_num_threads(),
-        allocator=os.environ.get("GLIBC_TUNABLES", "default"),
+        allocator=allocator(),
         load=load,
     )
 

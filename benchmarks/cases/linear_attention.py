@@ -1,19 +1,18 @@
 """Linear attention against torch's causal softmax attention (SDPA)."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from benchmarks.case import Candidate, Table
-from benchmarks.cases.softmax import softmax, softmax_definition
+from benchmarks.case import Table
+from benchmarks.cases.attention import candidate, softmax, softmax_definition
 from linsight import ops
 
 __all__ = ["lengths", "training"]
 
-Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
 BARS = {256: 1.1, 1024: 2.5, 4096: 8.0}
 
 
@@ -48,7 +47,7 @@ def table(
     title = f"{direction}, B={batch} T={length} H={heads} K=V={width}, {str(dtype).removeprefix('torch.')}"
     # Two products over the pairs j <= i, and in the backward five.
     flops = 2 * batch * heads * length**2 * width * (3.5 if backward else 1)
-    candidates = {"softmax": _candidate(softmax, softmax_definition, inputs, backward, flops)}
+    candidates = {"softmax": candidate(softmax, softmax_definition, inputs, flops, backward=backward)}
     for form in ("chunk", "parallel", "auto"):
         if form == "parallel" and length > 1024:
             continue
@@ -57,33 +56,8 @@ def table(
         block = ops.linear_attention_plan(*inputs[:3], form=form).chunk_size or length
         token = 4 * block * width + (4 if block < length else 2) * width**2
         flops = batch * heads * length * token * (3 if backward else 1)
-        candidates[form] = _candidate(attention, definition, inputs, backward, flops)
+        candidates[form] = candidate(attention, definition, inputs, flops, backward=backward)
     return Table(title, "softmax", candidates, bars or {})
-
-
-def _candidate(
-    attention: Attention, definition: Attention, inputs: list[Tensor], backward: bool, flops: float
-) -> Candidate:
-    run = _gradients if backward else _forward
-    call = partial(run, attention, *inputs)
-    exact = partial(run, definition, *(x.double() for x in inputs))
-    return Candidate(call, partial(_error, call, exact), flops)
-
-
-def _forward(attention: Attention, q: Tensor, k: Tensor, v: Tensor, do: Tensor) -> tuple[Tensor, ...]:
-    with torch.no_grad():
-        return (attention(q, k, v),)
-
-
-def _gradients(attention: Attention, q: Tensor, k: Tensor, v: Tensor, do: Tensor) -> tuple[Tensor, ...]:
-    leaves = [x.detach().requires_grad_() for x in (q, k, v)]
-    return torch.autograd.grad(attention(*leaves), leaves, do)
-
-
-def _error(call: Callable[[], tuple[Tensor, ...]], exact: Callable[[], tuple[Tensor, ...]]) -> float:
-    """The largest relative RMS error among the results."""
-    pairs = zip(call(), exact(), strict=True)
-    return max(((a.double() - b).norm() / b.norm()).item() for a, b in pairs)
 
 
 def _linear(q: Tensor, k: Tensor, v: Tensor, *, form: str, normalise: bool) -> Tensor:

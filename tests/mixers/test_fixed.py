@@ -5,7 +5,6 @@ import torch
 from torch import Tensor
 
 from linsight import mixers, ops
-from linsight.profiling import peak_bytes
 
 PARTS = ("both", "first", "second")
 
@@ -139,17 +138,11 @@ def test_a_step_reads_its_pattern_and_nothing_else_of_the_cache():
     assert torch.equal(ops.pattern_attention(q[:, 1023:], k, v, ops.Fixed(32, 2), start=start), want)
 
 
-def test_memory_and_cost_grow_as_the_length_to_the_three_halves():
+def test_memory_and_cost_grow_as_the_length_to_the_three_halves(square_root_growth):
     """T (2 l - 1 + c T / l) weights a head at l = sqrt T: 8.1 times for 4 times the length, not 16."""
-    found = []
-    for length, stride in ((256, 16), (1024, 32)):
-        mixer = mixers.build("fixed", dim=4, heads=2, stride=stride, columns=1)
-        x = torch.randn(1, length, 4)
-        with torch.no_grad():
-            found.append((peak_bytes(lambda mixer=mixer, x=x: mixer(x)), mixer.cost(length)["chunk"].flops))
-    (bytes_, flops), (more_bytes, more_flops) = found
-    assert more_bytes <= 8 * bytes_
-    assert more_flops <= 8.1 * flops
+    bytes_, flops = square_root_growth("fixed", columns=1)
+    assert bytes_ <= 8
+    assert flops <= 8.1
 
 
 def test_a_constant_sequence_gives_a_constant_where_both_halves_see_something():

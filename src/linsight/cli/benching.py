@@ -1,7 +1,6 @@
 """Builds what is to be measured, proves that it is right, measures it, writes the page."""
 
 import math
-import os
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ from linsight import mixers, reports
 from linsight.cli.progress import watching
 from linsight.cli.tables import columns
 from linsight.conformance import check, kind_subject
-from linsight.profiling import measure_costs
+from linsight.profiling import allocator, measure_costs
 from linsight.profiling.peers import PEERS, peer
 from linsight.reports.costs import cost_exhibits
 
@@ -82,7 +81,7 @@ def bench(request: Request, *, as_json: bool, command: Sequence[str]) -> None:
         "causal": causal,
         "seconds": request.seconds,
         "stride of strided and fixed": "the square root of the length",
-        "allocator": os.environ.get("GLIBC_TUNABLES", "default"),
+        "allocator": allocator(),
     }
     page = reports.write_folder(
         request.out,

@@ -1,5 +1,6 @@
 """What things cost: time, memory, and how both grow."""
 
+from linsight.profiling.allocator import allocator
 from linsight.profiling.clock import Timing, measure
 from linsight.profiling.cores import available_cores
 from linsight.profiling.growth import Growth, crossing, growth
@@ -10,6 +11,7 @@ __all__ = [
     "Costs",
     "Growth",
     "Timing",
+    "allocator",
     "available_cores",
     "crossing",
     "growth",

@@ -23,7 +23,7 @@ SERIES = ("#0b6fb8", "#d1581a", "#128a6b", "#b0447e", "#8a6d00", "#5b5bd6")
 DPI = 160
 MAX_LABELLED_CELLS = 20
 MANY_SERIES = 6
-"""Curves from which on a legend inside the axes would cover some of them."""
+"""With more curves than these a legend inside the axes would cover some of them."""
 
 
 def draw(exhibit: Exhibit, *, inches: float = 7.2) -> Figure:
