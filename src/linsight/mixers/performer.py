@@ -184,7 +184,7 @@ class Performer(HeadedMixer):
             shift = offset + peaks[:, 1:]
             shift = shift if valid is None else torch.where(valid, shift, -NONE)  # a feature of exp(-1e30)
             shift = torch.cat([shift, largest[:, :, self.heads :]], 2)
-            keys, queries = (logits - shift[..., None]).exp_().chunk(2, 2)
+            keys, queries = _exp_of_difference(logits, shift[..., None]).chunk(2, 2)
             peak = peaks[:, -1]
             if by_token:
                 decay = peaks[:, :-1] - peaks[:, 1:]
@@ -203,7 +203,7 @@ class Performer(HeadedMixer):
         top = top if mask is None else torch.where(mask, top, NONE)
         shift = offset + top.amax(1, keepdim=True)
         shift = shift if mask is None else torch.where(mask, shift, -NONE)
-        keys = (logits - shift[..., None]).exp_()
+        keys = _exp_of_difference(logits, shift[..., None])
         self.last_form = form = "naive" if self.form == "naive" else "parallel"
         queries = self._queries(q, weight)
         return _divided(ops.global_linear_attention(queries, keys, _counted(values), form=form))
@@ -211,7 +211,7 @@ class Performer(HeadedMixer):
     def _queries(self, q, weight):
         """Features of queries, the largest of each 1."""
         logits, _ = self._logits(q, weight)
-        return (logits - logits.amax(-1, keepdim=True)).exp_()
+        return _exp_of_difference(logits, logits.amax(-1, keepdim=True))
 
     def _logits(self, x, weight):
         """log phi(x), as a part by feature and a part of all features to be subtracted.
@@ -268,6 +268,11 @@ class Performer(HeadedMixer):
             "chunk": linear,
             "recurrent": linear,
         }
+
+
+def _exp_of_difference(logits: Tensor, shift: Tensor) -> Tensor:
+    """exp(logits - shift), written over logits where no gradient needs them: a new array is new pages."""
+    return (logits - shift if logits.requires_grad else logits.sub_(shift)).exp_()
 
 
 def _counted(values: Float[Tensor, "batch length heads dim"]) -> Float[Tensor, "batch length heads values"]:
