@@ -38,6 +38,8 @@ OTHERWISE = {
     "n_max": 2000,
     "num_projected": 5,
     "sharing": "none",
+    "mixer": mixers.config("linear", heads=2, feature_map="relu"),
+    "shared": True,
 }
 """Another value of every option that says what is computed; by kind, where kinds share the name alone."""
 

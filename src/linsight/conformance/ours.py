@@ -22,6 +22,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "diag_attention": {"heads": 2, "block": 16},
     "gau": {"key_dim": 4, "chunk": 6},
     "flash": {"key_dim": 4, "chunk": 6},
+    "bidirectional": {"mixer": mixers.config("linear", heads=2)},
 }
 """Options that make a kind fit tokens of width 8 and put many blocks into a short sequence, where two heads
 alone do not."""
@@ -40,6 +41,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "diag_attention": [{"variant": "t1"}],
     "gau": [{"kernel": "laplace"}, {"norm": "position"}],
     "flash": [{"kernel": "laplace"}],
+    "bidirectional": [{"shared": True}],
 }
 """Options of a kind, beside its default, that compute something else."""
 

@@ -125,6 +125,11 @@ class Mixer(nn.Module, ABC):
     def cost(self, length: int) -> dict[str, Cost]:
         """What mixing `length` tokens costs per sequence in each form, projections left out."""
 
+    @torch.no_grad()
+    def scale_output(self, factor: float) -> None:
+        """Multiply the weights of the last projection, as a stack does with each of its residual branches."""
+        self.out.weight.mul_(factor)
+
     @property
     def form(self) -> Form:
         """How calls are computed: one of `forms`, or `auto`."""

@@ -1,9 +1,10 @@
 """The table of mixers and the short way to build one."""
 
-from dataclasses import fields
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Literal
 
-from linsight.mixers.base import Mixer, MixerConfig
+from linsight.mixers.base import Form, Mixer, MixerConfig
+from linsight.mixers.bidirectional import Bidirectional
 from linsight.mixers.diag_attention import DiagAttentionConfig
 from linsight.mixers.efficient import EfficientAttentionConfig
 from linsight.mixers.fixed import FixedAttentionConfig
@@ -18,9 +19,9 @@ from linsight.mixers.reformer import ReformerConfig
 from linsight.mixers.softmax import SoftmaxAttentionConfig
 from linsight.mixers.strided import StridedAttentionConfig
 
-__all__ = ["AnyMixerConfig", "build", "config", "kinds"]
+__all__ = ["AnyMixerConfig", "BidirectionalConfig", "build", "config", "kinds"]
 
-AnyMixerConfig = (
+OneMixerConfig = (
     LinearAttentionConfig
     | SoftmaxAttentionConfig
     | EfficientAttentionConfig
@@ -35,6 +36,40 @@ AnyMixerConfig = (
     | FixedAttentionConfig
     | ReformerConfig
 )
+"""The configuration of one mixer, told apart by `kind`."""
+
+
+@dataclass(frozen=True)
+class BidirectionalConfig(MixerConfig):
+    """Two passes of a causal mixer, one from each end: see `Bidirectional`."""
+
+    directions: ClassVar[tuple[bool, ...]] = (False,)
+
+    kind: Literal["bidirectional"] = "bidirectional"
+    mixer: OneMixerConfig = field(default_factory=LinearAttentionConfig)
+    """Of each pass; any kind that can be causal."""
+    shared: bool = False
+    """One set of weights for both passes, half as many parameters; False: each has its own."""
+    form: Form = "auto"
+    """Of both passes; auto: as the mixer's own configuration says."""
+
+    def __post_init__(self) -> None:
+        """Refuse a mixer without a direction."""
+        if True not in self.mixer.directions:
+            raise ValueError(f"mixer: expected a kind that can be causal, got {self.mixer.kind!r}")
+
+    def build(self, dim: int, *, causal: bool = True) -> Bidirectional:
+        """The mixer for tokens of width `dim`; `causal` must be False."""
+        ahead = self.mixer.build(dim)
+        if causal:
+            raise ValueError("mixer 'bidirectional' sees all tokens: it needs causal=False")
+        mixer = Bidirectional(ahead, None if self.shared else self.mixer.build(dim))
+        if self.form != "auto":
+            mixer.form = self.form
+        return mixer
+
+
+AnyMixerConfig = OneMixerConfig | BidirectionalConfig
 """Any mixer's configuration, told apart by `kind`."""
 
 _CONFIGS: dict[str, type[MixerConfig]] = {
@@ -51,6 +86,7 @@ _CONFIGS: dict[str, type[MixerConfig]] = {
     "strided": StridedAttentionConfig,
     "fixed": FixedAttentionConfig,
     "reformer": ReformerConfig,
+    "bidirectional": BidirectionalConfig,
 }
 
 
@@ -67,7 +103,7 @@ def config(kind: str, **options: Any) -> Any:
     """
     if kind not in _CONFIGS:
         raise ValueError(f"mixer {kind!r} is not known; choose one of {', '.join(_CONFIGS)}")
-    known = [field.name for field in fields(_CONFIGS[kind]) if field.name != "kind"]
+    known = [option.name for option in fields(_CONFIGS[kind]) if option.name != "kind"]
     for option in options:
         if option not in known:
             raise ValueError(f"mixer {kind!r} has no option {option!r}; it has {', '.join(known)}")

@@ -109,7 +109,7 @@ class Stack(nn.Module):
         scale = (2 * config.layers) ** -0.5
         with torch.no_grad():
             for block in blocks:
-                block.mixer.out.weight.mul_(scale)
+                block.mixer.scale_output(scale)
                 if block.has_mlp:
                     block.mlp.out.weight.mul_(scale)
 
