@@ -12,8 +12,16 @@ from linsight.conformance import Trial, small_options
 from linsight.conformance.ours import VARIANTS
 
 DIM = 8
-PLACED = ("local", "strided", "fixed", "reformer", "gau", "flash", "linformer")
-"""Kinds in which the places of tokens decide how they are seen, if at all."""
+UNPLACED = (
+    "linear",
+    "softmax",
+    "efficient",
+    "performer",
+    "norm_attention",
+    "diag_attention",
+    "bidirectional",
+)
+"""Kinds in which the order of the earlier tokens, or of a block's, does not matter."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,7 @@ class Case:
     @property
     def sees_order(self) -> bool:
         """Whether the order of earlier tokens matters."""
-        return "rotary" in self.options.values() or self.kind in PLACED
+        return "rotary" in self.options.values() or self.kind not in UNPLACED
 
 
 def signal(batch: int, length: int, dim: int = DIM, seed: int = 0) -> Tensor:
@@ -69,6 +77,12 @@ def case(request: pytest.FixtureRequest) -> Case:
 @pytest.fixture(params=[case for case in CASES if True in case.directions], ids=str)
 def causal_case(request: pytest.FixtureRequest) -> Case:
     """The cases that have a state."""
+    return request.param
+
+
+@pytest.fixture(params=[case for case in CASES if False in case.directions], ids=str)
+def bidirectional_case(request: pytest.FixtureRequest) -> Case:
+    """The cases that can see all tokens."""
     return request.param
 
 

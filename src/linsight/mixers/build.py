@@ -16,6 +16,7 @@ from linsight.mixers.local import LocalAttentionConfig
 from linsight.mixers.norm_attention import NormAttentionConfig
 from linsight.mixers.performer import PerformerConfig
 from linsight.mixers.reformer import ReformerConfig
+from linsight.mixers.retnet import RetNetConfig
 from linsight.mixers.softmax import SoftmaxAttentionConfig
 from linsight.mixers.strided import StridedAttentionConfig
 
@@ -35,6 +36,7 @@ OneMixerConfig = (
     | StridedAttentionConfig
     | FixedAttentionConfig
     | ReformerConfig
+    | RetNetConfig
 )
 """The configuration of one mixer, told apart by `kind`."""
 
@@ -86,6 +88,7 @@ _CONFIGS: dict[str, type[MixerConfig]] = {
     "strided": StridedAttentionConfig,
     "fixed": FixedAttentionConfig,
     "reformer": ReformerConfig,
+    "retnet": RetNetConfig,
     "bidirectional": BidirectionalConfig,
 }
 
