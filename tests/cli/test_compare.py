@@ -86,3 +86,13 @@ def test_what_cannot_be_compared_is_refused(line, message, capsys, tmp_path, mon
     assert main(["compare", *line.split()]) == 2
     assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_members_may_differ_in_an_option_alone(tmp_path, capsys):
+    """Their folders are told apart, and so are their states."""
+    assert compare(tmp_path, "--mixers", "linear heads=2,linear heads=1", "--json") == 0
+    found = json.loads(capsys.readouterr().out)["found"]
+    assert [member["mixer"] for member in found] == ["linear heads=2", "linear heads=1"]
+    two, one = (member["state_bytes"] for member in found)
+    assert one > 1.5 * two
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} >= {"linear-heads=2", "linear-heads=1"}

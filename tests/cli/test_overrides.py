@@ -1,5 +1,6 @@
 """Changes to a complete configuration: the pattern of mixers, and the tags inside."""
 
+import re
 from dataclasses import dataclass, field
 
 import pytest
@@ -43,3 +44,23 @@ def test_a_published_stack_is_named_like_a_mixer():
     assert [mixer.kind for mixer in stack.mixers] == ["diag_attention", "norm_attention"]
     assert {mixer.variant for mixer in stack.mixers} == {"t1"}
     assert stack.arrangement == "runs"
+
+
+def test_options_stand_after_the_kind() -> None:
+    config = with_mixers(PRESETS["generate"]["default"](), ["linear heads=1 normalise=False", "softmax"])
+    first, second = config.task.model.sequence.mixers
+    assert (first.kind, first.heads, first.normalise, second.kind) == ("linear", 1, False, "softmax")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("linear causal", "mixer 'linear': expected OPTION=VALUE after the kind, got 'causal'"),
+        ("linear heads=two", "heads: expected a valid integer, got 'two'"),
+        ("linear dim=8", "mixer 'linear' has no option 'dim'; it has heads, feature_map, normalise, form"),
+        ("linear kind=softmax", "mixer 'linear': expected OPTION=VALUE after the kind, got 'kind=softmax'"),
+    ],
+)
+def test_words_that_are_no_options_are_refused(words, message) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        with_mixers(PRESETS["generate"]["default"](), [words])

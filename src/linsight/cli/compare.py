@@ -23,7 +23,7 @@ class Options:
     """What `linsight compare` takes."""
 
     mixers: Annotated[str, arg(metavar="KIND,KIND,...")]
-    """The mixers; A+B alternates two in one stack."""
+    """The mixers, each a kind, or 'KIND OPTION=VALUE ...' in quotes; A+B alternates two in one stack."""
     over: Literal["mixer"] = "mixer"
     """What differs between the members."""
     budget: Literal["tokens", "parameters", "seconds"] = "tokens"

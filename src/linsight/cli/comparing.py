@@ -84,7 +84,7 @@ def _members(request: Request) -> list[Member]:
             if request.budget == "parameters":
                 target = first.setdefault(dim, measured_size(config).parameters)
                 config = matched(config, target)
-            name = f"{mixer}-{dim}" if dim else mixer
+            name = "-".join([*mixer.split(), *([str(dim)] if dim else [])])
             # Timed once: a member that was begun has its steps in its folder.
             if request.seconds is not None and not (request.folder / name / "config.json").exists():
                 config = fitted(config, request.seconds)

@@ -4,10 +4,9 @@ import difflib
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
-from types import NoneType
-from typing import Any, get_args, get_type_hints
 
 from linsight import mixers
+from linsight.cli.mixer_words import mixer_options
 from linsight.conformance import (
     LAWS,
     Subject,
@@ -105,27 +104,8 @@ def _of_a_kind(word: str) -> Subject:
         near = difflib.get_close_matches(word, [*our_subjects(), *mixers.kinds()], n=1)
         known = f"expected FILE.py:FACTORY or one of {', '.join(mixers.kinds())}"
         raise ValueError(f"unknown subject {word!r}; {f'did you mean {near[0]!r}?' if near else known}")
-    hints = get_type_hints(type(mixers.config(kind)))
-    options: dict[str, Any] = {}
     for text in words:
-        name, equals, value = text.partition("=")
-        if text != BIDIRECTIONAL and (not equals or name == "kind"):
+        if text != BIDIRECTIONAL and ("=" not in text or text.startswith("kind=")):
             raise ValueError(f"{word}: expected OPTION=VALUE or {BIDIRECTIONAL} after the kind, got {text!r}")
-        if equals:
-            options[name] = _value(text, hints[name]) if name in hints else value
-    mixers.config(kind, **options)  # refuses what is no option of the kind, such as dim
+    options = mixer_options(kind, [text for text in words if text != BIDIRECTIONAL])
     return kind_subject(kind, small=small_options(kind), causal=BIDIRECTIONAL not in words, **options)
-
-
-def _value(text: str, hint: Any) -> Any:
-    """The value in OPTION=VALUE, read as the type of the option."""
-    from pydantic import TypeAdapter, ValidationError
-
-    name, _, value = text.partition("=")
-    if value == "None" and NoneType in get_args(hint):
-        return None
-    try:
-        return TypeAdapter(hint).validate_strings(value)
-    except ValidationError as error:
-        wanted = error.errors()[0]["msg"].removeprefix("Input should be ").partition(", unable")[0]
-        raise ValueError(f"{name}: expected {wanted}, got {value!r}") from None

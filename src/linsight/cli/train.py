@@ -1,6 +1,7 @@
 """`linsight train TASK`: trains a preset with the user's changes, evaluates it, writes its report."""
 
 import difflib
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, make_dataclass, replace
@@ -27,7 +28,8 @@ class Options:
     preset: str = "default"
     """The configuration to start from."""
     mixer: str | None = None
-    """Mixer of every layer; KIND,KIND,...: they take turns; transnormer, transnormer-t1: that model's."""
+    """Mixer of every layer, 'KIND OPTION=VALUE ...' or KIND alone; several with commas between take turns;
+    transnormer, transnormer-t1: that model's."""
     run: Path | None = None
     """The run folder; None: runs/ and a name made of the task, the preset and the mixer."""
     progress: Literal["auto", "rich", "plain", "none"] = "auto"
@@ -115,7 +117,7 @@ def _default_folder(task: str, options: Options) -> Path:
     parts = [
         task,
         "" if options.preset == "default" else options.preset,
-        (options.mixer or "").replace(",", "-"),
+        re.sub("[, ]+", "-", options.mixer or ""),
     ]
     return Path("runs") / "-".join(part for part in parts if part)
 
