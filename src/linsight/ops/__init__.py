@@ -10,6 +10,15 @@ from linsight.ops.blocked import (
     toeplitz,
     weighted_attention,
 )
+from linsight.ops.diagonal import (
+    align_right,
+    diagonal_kernel,
+    diagonal_recurrence,
+    diagonal_space,
+    diagonal_space_plan,
+    discretise_diagonal,
+    fft_convolution,
+)
 from linsight.ops.hashing import Rings, angular_buckets, bucket_attention, ring_attention
 from linsight.ops.linear import (
     accumulator_dtype,
@@ -33,10 +42,17 @@ __all__ = [
     "Strided",
     "Window",
     "accumulator_dtype",
+    "align_right",
     "angular_buckets",
     "block_attention",
     "block_plan",
     "bucket_attention",
+    "diagonal_kernel",
+    "diagonal_recurrence",
+    "diagonal_space",
+    "diagonal_space_plan",
+    "discretise_diagonal",
+    "fft_convolution",
     "global_linear_attention",
     "linear_attention",
     "linear_attention_plan",

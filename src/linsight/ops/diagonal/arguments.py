@@ -1,0 +1,36 @@
+"""What the diagonal ops refuse, in one line each."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["check_call", "check_complex"]
+
+
+def check_call(
+    forms: tuple[str, ...], form: str, chunk_size: int | None, lengths: Tensor | None, x: Tensor
+) -> None:
+    """Refuse a form that is not there, chunks of no tokens, and lengths of another shape."""
+    if form not in (*forms, "auto"):
+        raise ValueError(f"form: expected one of auto, {', '.join(forms)}, got {form!r}")
+    if chunk_size is not None:
+        if form not in ("auto", "chunk"):
+            raise ValueError(
+                f"chunk_size: only forms 'chunk' and 'auto' have chunks, got it with form {form!r}"
+            )
+        if chunk_size < 1:
+            raise ValueError(f"chunk_size: expected at least 1, got {chunk_size}")
+    if lengths is not None and (
+        lengths.shape != x.shape[:1] or lengths.dtype not in (torch.int64, torch.int32)
+    ):
+        raise ValueError(
+            f"lengths: expected {x.shape[0]} integers, got shape {tuple(lengths.shape)} of {lengths.dtype}"
+        )
+
+
+def check_complex(name: str, x: Tensor, shape: tuple[int, ...]) -> None:
+    """Refuse what is not complex, or of another shape."""
+    if not isinstance(x, Tensor) or not x.is_complex():
+        kind = f"a tensor of {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
+        raise TypeError(f"{name}: expected a complex tensor, got {kind}")
+    if x.shape != shape:
+        raise ValueError(f"{name}: expected shape {shape}, got {tuple(x.shape)}")

@@ -1,0 +1,115 @@
+"""The recurrence h_t = lambda h_(t-1) + x_t, element by element, with every h returned."""
+
+import torch
+from jaxtyping import Complex
+from torch import Tensor
+
+from linsight.ops.diagonal.alignment import align_right, valid_tokens
+from linsight.ops.diagonal.arguments import check_call, check_complex
+from linsight.ops.diagonal.powers import accumulated, powers
+
+__all__ = ["FORMS", "diagonal_recurrence"]
+
+FORMS = ("naive", "chunk", "recurrent")
+CHUNK = 32
+"""Tokens of a chunk: its product costs as many multiplications a token, and a smaller one more rounds."""
+
+
+def diagonal_recurrence(
+    x: Tensor,
+    log_decay: Tensor,
+    *,
+    initial_state: Tensor | None = None,
+    lengths: Tensor | None = None,
+    form: str = "auto",
+    chunk_size: int | None = None,
+) -> tuple[Complex[Tensor, "B T N"], Complex[Tensor, "B N"]]:
+    """h_t = exp(log_decay) h_(t-1) + x_t, a complex number a state, the same decays at every token.
+
+    Orvieto et al. 2023, arXiv 2303.06349 (LRU).
+
+    Args:
+        x: What each state takes in `(B, T, N)`; its dtype, complex64 or complex128, is that of the sums.
+        log_decay: log lambda, complex `(N,)`, real parts not above 0, -inf for a reset at every token. Powers
+            of lambda are computed in float64 from it.
+        initial_state: h_0, complex `(B, N)`; None for zeros.
+        lengths: Tokens of each row, integers `(B,)`; what follows is padding, and the final state is the
+            row's own at its last token.
+        form: How it is computed, never what: `naive` is the definition; `chunk` a product with the powers of
+            lambda in blocks of `chunk_size` and the state between them; `recurrent` one update a token;
+            `auto` is `recurrent` for one token and else `chunk`.
+        chunk_size: Tokens of a block; need not divide T.
+
+    Returns:
+        h of every token, 0 at padded ones, and the final state.
+
+    Cost a state: `recurrent` O(T); `chunk` O(T C) multiplications in matrix products. Memory O(T).
+
+    Raises:
+        TypeError: an input that is not complex.
+        ValueError: a shape, `form` or `chunk_size` that does not fit.
+
+    Example:
+        >>> x = torch.ones(1, 3, 1, dtype=torch.complex64)
+        >>> h, state = diagonal_recurrence(x, torch.log(torch.tensor([0.5j])))
+        >>> [round(z.real, 3) + round(z.imag, 3) * 1j for z in h.flatten().tolist()]
+        [(1+0j), (1+0.5j), (0.75+0.5j)]
+    """
+    if x.ndim != 3:
+        raise ValueError(f"x: expected 3 axes (B, T, N), got shape {tuple(x.shape)}")
+    batch, length, states = x.shape
+    check_complex("x", x, (batch, length, states))
+    check_complex("log_decay", log_decay, (states,))
+    check_call(FORMS, form, chunk_size, lengths, x)
+    if initial_state is not None:
+        check_complex("initial_state", initial_state, (batch, states))
+    h = accumulated(initial_state, (batch, states), x.real)
+    if length == 0:
+        return x.clone(), h.clone()
+    valid = None
+    if lengths is not None:
+        valid = valid_tokens(x, lengths)[..., None]
+        x = torch.where(valid, x, 0)
+    if form in ("naive", "recurrent") or (form == "auto" and length == 1):
+        return _by_token(x, log_decay, h, valid)
+    size = min(chunk_size or CHUNK, length)
+    if valid is None or lengths is None:
+        return _by_chunk(x, log_decay, h, size)
+    found = _by_chunk(x, log_decay, h, size)[0]
+    start = powers(log_decay, lengths[:, None]).to(x.dtype) * h
+    summed = _by_chunk(align_right(x, lengths), log_decay, torch.zeros_like(h), size)[1]
+    return torch.where(valid, found, 0), start + summed
+
+
+def _by_token(x: Tensor, log_decay: Tensor, h: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
+    decay = powers(log_decay, x.real.new_ones(())).to(x.dtype)
+    outputs = []
+    for t, token in enumerate(x.unbind(1)):
+        new = torch.addcmul(token, decay, h)
+        h = new if valid is None else torch.where(valid[:, t], new, h)
+        outputs.append(new if valid is None else torch.where(valid[:, t], new, 0))
+    return torch.stack(outputs, 1), h
+
+
+def _by_chunk(x: Tensor, log_decay: Tensor, h: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """As many whole chunks as there are, then what is left as one."""
+    batch, length, states = x.shape
+    whole = length - length % size
+    main, rest = x[:, :whole], x[:, whole:]
+    times = torch.arange(size, device=x.device)
+    distances = times[:, None] - times
+    keep = powers(log_decay[:, None], torch.arange(1, size + 1, device=x.device)).to(x.dtype)
+    reach = powers(log_decay[:, None, None], distances.clamp(min=0))
+    reach = torch.where(distances >= 0, reach, 0).to(x.dtype)
+    # (N, C, B chunks): a product for each state, shared by all rows and chunks.
+    blocks = main.reshape(-1, size, states).permute(2, 1, 0)
+    own = (reach @ blocks).unflatten(-1, (batch, -1)).permute(2, 3, 1, 0)
+    outputs = []
+    for block in own.unbind(1):
+        block = torch.addcmul(block, keep.mT, h[:, None])
+        h = block[:, -1]
+        outputs.append(block)
+    if rest.shape[1]:
+        last, h = _by_chunk(rest, log_decay, h, rest.shape[1])
+        outputs.append(last)
+    return torch.cat(outputs, 1), h
