@@ -2,6 +2,17 @@
 
 from linsight.nn.feature_maps import FeatureMap, feature_map, feature_maps
 from linsight.nn.glu import GatedMLP
+from linsight.nn.hippo import (
+    HippoMeasure,
+    NormalLowRank,
+    discretise,
+    hippo,
+    hippo_basis,
+    hippo_density,
+    legs_transition,
+    normal_low_rank,
+    reconstruct,
+)
 from linsight.nn.norms import simple_rms_norm
 from linsight.nn.positions import rotary
 from linsight.nn.random_features import RandomProjection, Scaling, orthogonal_gaussian
@@ -10,12 +21,21 @@ from linsight.nn.relative_bias import RelativeBias
 __all__ = [
     "FeatureMap",
     "GatedMLP",
+    "HippoMeasure",
+    "NormalLowRank",
     "RandomProjection",
     "RelativeBias",
     "Scaling",
+    "discretise",
     "feature_map",
     "feature_maps",
+    "hippo",
+    "hippo_basis",
+    "hippo_density",
+    "legs_transition",
+    "normal_low_rank",
     "orthogonal_gaussian",
+    "reconstruct",
     "rotary",
     "simple_rms_norm",
 ]
