@@ -140,6 +140,7 @@ class Native(Adapter):
         self.pieces = "any" if mixer.causal else "none"
         self.state_grows, self.keeps = mixer.state_grows, mixer.keeps
         self.max_length, self.chunk = mixer.max_length, mixer.period
+        self.exact_past = mixer.exact_past
 
     def forward(self, x, state=None, lengths=None):
         """The mixer's own call."""
@@ -161,6 +162,7 @@ class Native(Adapter):
     @form.setter
     def form(self, form):
         self.mixer.form = form
+        self.exact_past = self.mixer.exact_past
 
     @property
     def last_form(self):

@@ -23,6 +23,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "gau": {"key_dim": 4, "chunk": 6},
     "flash": {"key_dim": 4, "chunk": 6},
     "bidirectional": {"mixer": mixers.config("linear", heads=2)},
+    "s4d": {"states": 8},
 }
 """Options that make a kind fit tokens of width 8 and put many blocks into a short sequence, where two heads
 alone do not."""
@@ -42,8 +43,14 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "gau": [{"kernel": "laplace"}, {"norm": "position"}],
     "flash": [{"kernel": "laplace"}],
     "bidirectional": [{"shared": True}],
+    "s4d": [{"init": "legs", "discretisation": "bilinear"}, {"init": "real"}],
 }
 """Options of a kind, beside its default, that compute something else."""
+
+STEPS: dict[str, Callable[[torch.Tensor, float], torch.Tensor]] = {
+    kind: lambda A, dt: ops.discretise_diagonal(A, torch.tensor(dt))[0].exp() for kind in ("s4d",)
+}
+"""How a kind takes a diagonal system into steps."""
 
 FEATURES: dict[str, Callable[[], torch.Tensor]] = {"performer": partial(orthogonal_gaussian, 20, 8)}
 """Random features that a kind draws."""
@@ -75,7 +82,7 @@ def small_options(kind: str) -> dict[str, Any]:
 def _of_kind(kind: str, options: dict[str, Any], *, causal: bool) -> Subject:
     small, unpromised = small_options(kind), _unpromised(options)
     subject = kind_subject(kind, causal=causal, unpromised=unpromised, small=small, **options)
-    return replace(subject, features=FEATURES.get(kind))
+    return replace(subject, features=FEATURES.get(kind), discretise=STEPS.get(kind))
 
 
 def _unpromised(options: dict[str, Any]) -> dict[str, str]:

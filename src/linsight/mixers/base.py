@@ -57,6 +57,9 @@ class Mixer(nn.Module, ABC):
     """Fields of the state that hold tokens as they came, in their dtype (caches, windows); others add up."""
     max_length: int | None = None
     """The most tokens of a row; None for any number."""
+    exact_past: bool = True
+    """Whether a changed token leaves every bit of the outputs before it, in the form that is set; a Fourier
+    transform leaves them to rounding."""
     period: int = 64
     """Tokens of what the mixer repeats: a chunk, block, window or stride. Defects live at its seams."""
     out: nn.Linear

@@ -17,6 +17,7 @@ from linsight.mixers.norm_attention import NormAttentionConfig
 from linsight.mixers.performer import PerformerConfig
 from linsight.mixers.reformer import ReformerConfig
 from linsight.mixers.retnet import RetNetConfig
+from linsight.mixers.s4d import S4DConfig
 from linsight.mixers.softmax import SoftmaxAttentionConfig
 from linsight.mixers.strided import StridedAttentionConfig
 
@@ -37,6 +38,7 @@ OneMixerConfig = (
     | FixedAttentionConfig
     | ReformerConfig
     | RetNetConfig
+    | S4DConfig
 )
 """The configuration of one mixer, told apart by `kind`."""
 
@@ -90,6 +92,7 @@ _CONFIGS: dict[str, type[MixerConfig]] = {
     "reformer": ReformerConfig,
     "retnet": RetNetConfig,
     "bidirectional": BidirectionalConfig,
+    "s4d": S4DConfig,
 }
 
 

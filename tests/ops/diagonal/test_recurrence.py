@@ -105,3 +105,11 @@ def test_no_tokens_give_the_state_back():
     found, state = ops.diagonal_recurrence(x[:, :0], log_decay, initial_state=h)
     assert found.shape == (3, 0, 4)
     assert torch.equal(state, h)
+
+
+def test_no_rows_give_no_rows():
+    for form, size in FORMS:
+        x, log_decay, h = system(20, batch=0)
+        for lengths in (None, torch.ones(0, dtype=torch.int64)):
+            found, state = call(x, log_decay, h, form, size, lengths)
+            assert (found.shape, state.shape) == ((0, 20, 4), (0, 4))

@@ -188,3 +188,11 @@ def test_refusals_name_the_argument(change, error, words):
     given = {"x": tokens(2, 5), "log_decay": log_decay, "read": read, **change}
     with pytest.raises(error, match=words):
         ops.diagonal_space(**given)
+
+
+def test_no_rows_give_no_rows():
+    for form, size in FORMS:
+        x, (log_decay, read, h) = tokens(0, 20), system(batch=0)
+        for lengths in (None, torch.ones(0, dtype=torch.int64)):
+            y, state = call(x, log_decay, read, h, form, size, lengths)
+            assert (y.shape, state.shape) == ((0, 20, 3), (0, 3, 4))

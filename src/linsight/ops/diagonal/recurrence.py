@@ -94,7 +94,8 @@ def _by_token(x: Tensor, log_decay: Tensor, h: Tensor, valid: Tensor | None) -> 
 def _by_chunk(x: Tensor, log_decay: Tensor, h: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """As many whole chunks as there are, then what is left as one."""
     batch, length, states = x.shape
-    whole = length - length % size
+    number, left = divmod(length, size)
+    whole = length - left
     main, rest = x[:, :whole], x[:, whole:]
     times = torch.arange(size, device=x.device)
     distances = times[:, None] - times
@@ -102,14 +103,14 @@ def _by_chunk(x: Tensor, log_decay: Tensor, h: Tensor, size: int) -> tuple[Tenso
     reach = powers(log_decay[:, None, None], distances.clamp(min=0))
     reach = torch.where(distances >= 0, reach, 0).to(x.dtype)
     # (N, C, B chunks): a product for each state, shared by all rows and chunks.
-    blocks = main.reshape(-1, size, states).permute(2, 1, 0)
-    own = (reach @ blocks).unflatten(-1, (batch, -1)).permute(2, 3, 1, 0)
+    blocks = main.reshape(batch * number, size, states).permute(2, 1, 0)
+    own = (reach @ blocks).unflatten(-1, (batch, number)).permute(2, 3, 1, 0)
     outputs = []
     for block in own.unbind(1):
         block = torch.addcmul(block, keep.mT, h[:, None])
         h = block[:, -1]
         outputs.append(block)
-    if rest.shape[1]:
-        last, h = _by_chunk(rest, log_decay, h, rest.shape[1])
+    if left:
+        last, h = _by_chunk(rest, log_decay, h, left)
         outputs.append(last)
     return torch.cat(outputs, 1), h

@@ -134,11 +134,12 @@ def _by_fourier(x, log_decay, read, h):
 def _by_chunk(x, log_decay, read, h, size):
     """As many whole chunks as there are, then what is left as one."""
     batch, length, _ = x.shape
-    whole = length - length % size
+    number, left = divmod(length, size)
+    whole = length - left
     times = torch.arange(size, device=x.device)
     kernel = diagonal_kernel(log_decay, read, size, dtype=x.dtype)
     triangle = F.pad(kernel, (size - 1, 0)).unfold(-1, size, 1).flip(-2)
-    blocks = x[:, :whole].unflatten(1, (-1, size)).permute(3, 0, 1, 2)
+    blocks = x[:, :whole].unflatten(1, (number, size)).permute(3, 0, 1, 2)
     entered = _write(blocks, log_decay)
     keep = _free_factor(log_decay, size, h)
     starts = []
@@ -150,9 +151,9 @@ def _by_chunk(x, log_decay, read, h, size):
     start = torch.stack(starts, 1).permute(2, 0, 1, 3).flatten(1, 2)
     start = torch.cat([start.real, start.imag], -1)
     y = torch.baddbmm(blocks.flatten(1, 2) @ triangle, start, out)
-    y = y.unflatten(1, (batch, -1)).permute(1, 2, 3, 0).flatten(1, 2)
-    if whole < length:
-        last, h = _by_chunk(x[:, whole:], log_decay, read, h, length - whole)
+    y = y.unflatten(1, (batch, number)).permute(1, 2, 3, 0).flatten(1, 2)
+    if left:
+        last, h = _by_chunk(x[:, whole:], log_decay, read, h, left)
         y = torch.cat([y, last], 1)
     return y, h
 
@@ -175,9 +176,9 @@ def _summed(x: Float[Tensor, "B T D"], log_decay: Tensor) -> Complex[Tensor, "B 
     """sum_j exp((T - 1 - j) log_decay) x_j in two levels: blocks of sqrt(T) tokens, then their sums."""
     length = x.shape[1]
     size = max(math.isqrt(length), 1)
-    blocks = F.pad(x, (0, 0, -length % size, 0)).unflatten(1, (-1, size)).permute(3, 0, 1, 2)
+    number = -(-length // size)
+    blocks = F.pad(x, (0, 0, -length % size, 0)).unflatten(1, (number, size)).permute(3, 0, 1, 2)
     sums = _write(blocks, log_decay)
-    number = sums.shape[2]
     left = size * torch.arange(number - 1, -1, -1, device=x.device)
     factors = powers(log_decay[:, None], left[:, None]).to(sums.dtype)
     return (sums * factors[:, None]).sum(2).transpose(0, 1)
