@@ -17,6 +17,7 @@ from linsight.nn.norms import simple_rms_norm
 from linsight.nn.positions import rotary
 from linsight.nn.random_features import RandomProjection, Scaling, orthogonal_gaussian
 from linsight.nn.relative_bias import RelativeBias
+from linsight.nn.short_convolution import ShortConvolution
 
 __all__ = [
     "FeatureMap",
@@ -26,6 +27,7 @@ __all__ = [
     "RandomProjection",
     "RelativeBias",
     "Scaling",
+    "ShortConvolution",
     "discretise",
     "feature_map",
     "feature_maps",
