@@ -30,6 +30,7 @@ from linsight.ops.linear import (
 )
 from linsight.ops.pattern import Fixed, Part, Pattern, Strided, Window, pattern_attention
 from linsight.ops.rows import take
+from linsight.ops.scan import selective_scan, selective_scan_plan
 
 __all__ = [
     "WEIGHTS",
@@ -60,6 +61,8 @@ __all__ = [
     "pattern_attention",
     "peaked_attention",
     "ring_attention",
+    "selective_scan",
+    "selective_scan_plan",
     "take",
     "toeplitz",
     "weighted_attention",

@@ -1,0 +1,6 @@
+"""Selective scans: states that decay by element, at a rate that every token chooses."""
+
+from linsight.ops.scan.plan import selective_scan_plan
+from linsight.ops.scan.selective import selective_scan
+
+__all__ = ["selective_scan", "selective_scan_plan"]
