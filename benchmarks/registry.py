@@ -1,7 +1,7 @@
 """Every benchmark, by name."""
 
 from benchmarks.case import Case
-from benchmarks.cases import linear_attention, performer, sampling
+from benchmarks.cases import linear_attention, performer, sampling, scan
 
 __all__ = ["CASES"]
 
@@ -25,5 +25,10 @@ CASES = {
         help="a decoding step by the state, by a key-value cache, and by re-running the prefix",
         tests=("tests/ops/linear", "tests/models/sequence/test_generation.py"),
         tables=sampling.pixels,
+    ),
+    "scan": Case(
+        help="the selective scan against one operation a token, and against mambapy's log-depth scan",
+        tests=("tests/ops/scan",),
+        tables=scan.lengths,
     ),
 }

@@ -1,4 +1,4 @@
-"""What cases of attention share: candidates on the same q, k, v, and their peer, causal softmax attention."""
+"""What cases share: candidates on the same inputs, and the peer of attention, causal softmax attention."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,7 +12,8 @@ from benchmarks.case import Candidate
 
 __all__ = ["Attention", "candidate", "softmax", "softmax_definition"]
 
-Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
+Attention = Callable[..., Tensor]
+"""A function of q, k, v, or of what else is mixed."""
 
 
 def candidate(
@@ -23,7 +24,7 @@ def candidate(
     *,
     backward: bool = False,
 ) -> Candidate:
-    """An attention on q, k, v and the gradient of its output, held against its definition in float64."""
+    """An attention on its inputs, held against its definition in float64; the last input is dy."""
     run = _gradients if backward else _forward
     call = partial(run, attention, *inputs)
     exact = partial(run, definition, *(x.double() for x in inputs))
@@ -48,14 +49,14 @@ def softmax_definition(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return torch.stack([checkpoint(head, *part, use_reentrant=False) for part in parts], dim=2)
 
 
-def _forward(attention: Attention, q: Tensor, k: Tensor, v: Tensor, do: Tensor) -> tuple[Tensor, ...]:
+def _forward(attention: Attention, *inputs: Tensor) -> tuple[Tensor, ...]:
     with torch.no_grad():
-        return (attention(q, k, v),)
+        return (attention(*inputs[:-1]),)
 
 
-def _gradients(attention: Attention, q: Tensor, k: Tensor, v: Tensor, do: Tensor) -> tuple[Tensor, ...]:
-    leaves = [x.detach().requires_grad_() for x in (q, k, v)]
-    return torch.autograd.grad(attention(*leaves), leaves, do)
+def _gradients(attention: Attention, *inputs: Tensor) -> tuple[Tensor, ...]:
+    leaves = [x.detach().requires_grad_() for x in inputs[:-1]]
+    return torch.autograd.grad(attention(*leaves), leaves, inputs[-1])
 
 
 def _error(call: Callable[[], tuple[Tensor, ...]], exact: Callable[[], tuple[Tensor, ...]]) -> float:

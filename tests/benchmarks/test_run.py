@@ -5,7 +5,7 @@ import torch
 
 from benchmarks import run
 from benchmarks.case import Case, Table
-from benchmarks.cases import linear_attention
+from benchmarks.cases import linear_attention, scan
 from benchmarks.machine import machine
 from linsight.profiling import clock as measuring
 
@@ -92,3 +92,11 @@ def test_every_candidate_computes_what_its_definition_says(normalise, backward):
     for candidate in table.candidates.values():
         assert candidate.error() < 1e-12
         assert candidate.flops > 0
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_scans_compute_what_their_definition_says(backward):
+    for table in scan.table((2, 9, 4, 3), backward=backward, bars={"naive": 1.0, scan.PEER: 1.0}):
+        for candidate in table.candidates.values():
+            assert candidate.error() < 1e-6
+            assert candidate.flops > 0

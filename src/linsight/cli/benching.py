@@ -61,6 +61,8 @@ def bench(request: Request, *, as_json: bool, command: Sequence[str]) -> None:
             module = peer(package, request.dim, causal=causal)
         except ImportError as error:
             missing[package] = f"it does not import here ({error})"
+        except ValueError as error:
+            missing[package] = str(error)
         else:
             makers[package] = partial(_same, module)
     torch.set_num_threads(1)
