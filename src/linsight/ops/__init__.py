@@ -10,6 +10,7 @@ from linsight.ops.blocked import (
     toeplitz,
     weighted_attention,
 )
+from linsight.ops.delta import delta_rule, delta_rule_plan, dplr_delta_rule
 from linsight.ops.diagonal import (
     align_right,
     diagonal_kernel,
@@ -48,11 +49,14 @@ __all__ = [
     "block_attention",
     "block_plan",
     "bucket_attention",
+    "delta_rule",
+    "delta_rule_plan",
     "diagonal_kernel",
     "diagonal_recurrence",
     "diagonal_space",
     "diagonal_space_plan",
     "discretise_diagonal",
+    "dplr_delta_rule",
     "fft_convolution",
     "global_linear_attention",
     "linear_attention",

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-__all__ = ["FORMS", "check", "check_state", "check_tokens"]
+__all__ = ["FORMS", "check", "check_extra", "check_state", "check_tokens"]
 
 FORMS = ("auto", "naive", "parallel", "chunk", "recurrent")
 READS = ("after", "before")
@@ -52,7 +52,7 @@ def check(
         if chunk_size < 1:
             raise ValueError(f"chunk_size: expected at least 1, got {chunk_size}")
     if log_decay is not None:
-        _check_extra(
+        check_extra(
             "log_decay",
             log_decay,
             q.device,
@@ -63,16 +63,17 @@ def check(
     if bonus is not None:
         if read != "before":
             raise ValueError(f"bonus: only read='before' has a bonus, got it with read={read!r}")
-        _check_extra("bonus", bonus, q.device, (heads, features))
+        check_extra("bonus", bonus, q.device, (heads, features))
 
 
 def check_state(state: Tensor | None, shape: tuple[int, ...], device: torch.device) -> None:
     """Refuse an initial state of another shape."""
     if state is not None:
-        _check_extra("initial_state", state, device, shape)
+        check_extra("initial_state", state, device, shape)
 
 
-def _check_extra(name: str, x: Tensor, device: torch.device, *shapes: tuple[int, ...]) -> None:
+def check_extra(name: str, x: Tensor, device: torch.device, *shapes: tuple[int, ...]) -> None:
+    """Refuse a tensor that is not floating point, of one of `shapes`, and on q's device."""
     if not isinstance(x, Tensor) or not x.is_floating_point():
         raise TypeError(f"{name}: expected a floating-point tensor, got {_kind(x)}")
     if x.shape not in shapes:

@@ -56,7 +56,7 @@ def scalar_decay(log_decay: Float[Tensor, "#B H C"], *, exclusive: bool) -> Scal
 def vector_decayed(
     q: Float[Tensor, "B H C K"],
     k: Float[Tensor, "B H C K"],
-    log_decay: Float[Tensor, "B H C K"],
+    log_decay: Float[Tensor, "#B H C K"],
     *,
     exclusive: bool,
 ) -> Decayed:
@@ -74,7 +74,8 @@ def vector_decayed(
     nothing = torch.zeros_like(steps)
     # Of each block: sums from its start to each read, from each write to its end, and over it all.
     read, write, whole = (nothing if exclusive else steps), nothing, steps
-    scores = nothing[..., :1] if exclusive else (wide_q * wide_k).sum(-1, keepdim=True)
+    own = (wide_q * wide_k).sum(-1, keepdim=True)
+    scores = torch.zeros_like(own) if exclusive else own
     for _ in range(levels):
         (_, read_r), (write_l, _), (left, right), (_, q_r), (k_l, _) = (
             _pairs(x).unbind(3) for x in (read, write, scores, wide_q, wide_k)
