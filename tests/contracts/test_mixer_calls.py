@@ -45,6 +45,10 @@ OTHERWISE = {
     "discretisation": "bilinear",
     "dt_min": 0.05,
     "dt_max": 0.5,
+    "head_dim": 3,
+    "expand": 3,
+    "taps": 2,
+    "allow_neg_eigval": True,
 }
 """Another value of every option that says what is computed; by kind, where kinds share the name alone."""
 

@@ -44,6 +44,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "flash": [{"kernel": "laplace"}],
     "bidirectional": [{"shared": True}],
     "s4d": [{"init": "legs", "discretisation": "bilinear"}, {"init": "real"}],
+    "gated_delta": [{"allow_neg_eigval": True}],
 }
 """Options of a kind, beside its default, that compute something else."""
 

@@ -9,6 +9,7 @@ from linsight.mixers.diag_attention import DiagAttentionConfig
 from linsight.mixers.efficient import EfficientAttentionConfig
 from linsight.mixers.fixed import FixedAttentionConfig
 from linsight.mixers.flash import FlashConfig
+from linsight.mixers.gated_delta import GatedDeltaNetConfig
 from linsight.mixers.gau import GatedAttentionConfig
 from linsight.mixers.linear import LinearAttentionConfig
 from linsight.mixers.linformer import LinformerConfig
@@ -39,6 +40,7 @@ OneMixerConfig = (
     | ReformerConfig
     | RetNetConfig
     | S4DConfig
+    | GatedDeltaNetConfig
 )
 """The configuration of one mixer, told apart by `kind`."""
 
@@ -93,6 +95,7 @@ _CONFIGS: dict[str, type[MixerConfig]] = {
     "retnet": RetNetConfig,
     "bidirectional": BidirectionalConfig,
     "s4d": S4DConfig,
+    "gated_delta": GatedDeltaNetConfig,
 }
 
 

@@ -1,0 +1,23 @@
+"""What mixers that are recurrences share: one direction, and steps that start between 1 ms and 100 ms."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+__all__ = ["check_causal", "initial_steps"]
+
+
+def check_causal(kind: str, causal: bool) -> None:
+    """Refuse `causal=False` of a mixer that sees the past alone."""
+    if not causal:
+        raise ValueError(
+            f"causal: mixer {kind!r} is a recurrence, which sees the past alone; expected True, got False"
+        )
+
+
+def initial_steps(number: int) -> Float[Tensor, " number"]:
+    """Biases whose softplus is uniform in its logarithm between 0.001 and 0.1, as Mamba's time steps."""
+    steps = torch.exp(torch.rand(number) * math.log(100) + math.log(1e-3)).clamp(min=1e-4)
+    return steps + torch.log(-torch.expm1(-steps))
