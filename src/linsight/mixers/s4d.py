@@ -22,8 +22,10 @@ INITS = ("lin", "inv", "legs", "real")
 class S4DConfig(MixerConfig):
     """S4D: its states, where their eigenvalues begin, and how time is cut into steps."""
 
-    kind: Literal["s4d"] = "s4d"
     directions: ClassVar[tuple[bool, ...]] = (True,)
+    replaces_mlp: ClassVar[bool] = True
+
+    kind: Literal["s4d"] = "s4d"
     states: int = 64
     """N of each channel, in conjugate pairs: N / 2 complex numbers."""
     init: Literal["lin", "inv", "legs", "real"] = "lin"

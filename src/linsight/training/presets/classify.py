@@ -7,7 +7,7 @@ from linsight.tasks.classify import ClassifyConfig
 from linsight.training.config import RunConfig, TrainingConfig
 from linsight.training.presets.tiny import tiny_training
 
-__all__ = ["classify_default", "classify_listops", "classify_pathfinder", "classify_tiny"]
+__all__ = ["classify_default", "classify_listops", "classify_pathfinder", "classify_smnist", "classify_tiny"]
 
 
 def classify_default() -> RunConfig:
@@ -45,6 +45,23 @@ def classify_pathfinder() -> RunConfig:
     """Pathfinder of 32 x 32 pixels in 256 patches of 4; untuned."""
     model = ClassifierConfig(patch=4, max_length=256, classes=2, sequence=_model().sequence)
     return _generated(ClassifyConfig(data="pathfinder-32-easy", model=model))
+
+
+def classify_smnist() -> RunConfig:
+    """Sequential MNIST, one pixel a token, with S4D or --mixer s4, in about 5 minutes."""
+    sequence = SequenceConfig(dim=48, layers=3, mlp_dim=96, mixers=(mixer("s4d"),))
+    return RunConfig(
+        version=RunConfig.VERSION,
+        task=ClassifyConfig(model=ClassifierConfig(max_length=None, sequence=sequence)),
+        training=TrainingConfig(
+            steps=700,
+            batch_size=64,
+            optimizer=AdamWConfig(lr=1e-2, betas=(0.9, 0.99), weight_decay=0.05),
+            schedule=WarmupCosineConfig(warmup_steps=50, final=0.02),
+            validate_every=350,
+            checkpoint_every=100,
+        ),
+    )
 
 
 def _generated(task: ClassifyConfig) -> RunConfig:

@@ -7,6 +7,7 @@ from linsight.training.presets.classify import (
     classify_default,
     classify_listops,
     classify_pathfinder,
+    classify_smnist,
     classify_tiny,
 )
 from linsight.training.presets.generate import generate_default, generate_tiny
@@ -20,6 +21,7 @@ PRESETS: dict[str, dict[str, Callable[[], RunConfig]]] = {
         "default": classify_default,
         "listops": classify_listops,
         "pathfinder": classify_pathfinder,
+        "smnist": classify_smnist,
         "tiny": classify_tiny,
     },
     "generate": {"default": generate_default, "tiny": generate_tiny},
