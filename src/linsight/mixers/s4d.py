@@ -78,7 +78,7 @@ class S4D(StateSpaceMixer):
         causal: True; a wrapper runs any causal mixer both ways.
 
     Cost per channel: O(T N) for `recurrent`, O(T (N + log T)) for `parallel` (Fourier), O(T (N + C)) for
-    `chunk` with C = 64. Everything of A and dt is float64, and 2 N sqrt(T) exponentials in all.
+    `chunk` with C of 16 to 64. Everything of A and dt is float64, and 2 N sqrt(T) exponentials in all.
 
     Parameters of A, B and dt have no weight decay and a learning rate of at most 1e-3.
 
@@ -112,7 +112,7 @@ class S4D(StateSpaceMixer):
     def mix(self, x, state, valid):
         """Discretise, recur, finish."""
         log_decay, read = self.discretised()
-        self.last_form = ops.diagonal_space_plan(x, form=self.form)
+        self.last_form = ops.diagonal_space_plan(x, form=self.form).form
         y, h = ops.diagonal_space(
             x,
             log_decay,

@@ -196,3 +196,15 @@ def test_no_rows_give_no_rows():
         for lengths in (None, torch.ones(0, dtype=torch.int64)):
             y, state = call(x, log_decay, read, h, form, size, lengths)
             assert (y.shape, state.shape) == ((0, 20, 3), (0, 3, 4))
+
+
+def test_the_plan_takes_larger_blocks_the_more_tokens_share_them():
+    def plan(batch, length, **options):
+        return tuple(ops.diagonal_space_plan(torch.empty(batch, length, 3), **options))
+
+    assert plan(9, 1) == ("recurrent", None)
+    assert plan(1, 784) == ("chunk", 16)
+    assert plan(1, 4096) == ("chunk", 32)
+    assert plan(32, 784) == ("chunk", 64)
+    assert plan(32, 784, chunk_size=7) == ("chunk", 7)
+    assert plan(32, 784, form="parallel") == ("parallel", None)

@@ -1,6 +1,7 @@
 """The recurrence h_t = lambda h_(t-1) + x_t, element by element, with every h returned."""
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Complex
 from torch import Tensor
 
@@ -97,17 +98,14 @@ def _by_chunk(x: Tensor, log_decay: Tensor, h: Tensor, size: int) -> tuple[Tenso
     number, left = divmod(length, size)
     whole = length - left
     main, rest = x[:, :whole], x[:, whole:]
-    times = torch.arange(size, device=x.device)
-    distances = times[:, None] - times
-    keep = powers(log_decay[:, None], torch.arange(1, size + 1, device=x.device)).to(x.dtype)
-    reach = powers(log_decay[:, None, None], distances.clamp(min=0))
-    reach = torch.where(distances >= 0, reach, 0).to(x.dtype)
+    decays = powers(log_decay[:, None], torch.arange(size + 1, device=x.device)).to(x.dtype)
+    reach = F.pad(decays[:, :size], (size - 1, 0)).unfold(-1, size, 1).flip(-2).mT
     # (N, C, B chunks): a product for each state, shared by all rows and chunks.
     blocks = main.reshape(batch * number, size, states).permute(2, 1, 0)
     own = (reach @ blocks).unflatten(-1, (batch, number)).permute(2, 3, 1, 0)
     outputs = []
     for block in own.unbind(1):
-        block = torch.addcmul(block, keep.mT, h[:, None])
+        block = torch.addcmul(block, decays[:, 1:].mT, h[:, None])
         h = block[:, -1]
         outputs.append(block)
     if left:
