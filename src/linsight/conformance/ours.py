@@ -24,6 +24,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "flash": {"key_dim": 4, "chunk": 6},
     "bidirectional": {"mixer": mixers.config("linear", heads=2)},
     "s4d": {"states": 8},
+    "mamba": {"states": 5},
 }
 """Options that make a kind fit tokens of width 8 and put many blocks into a short sequence, where two heads
 alone do not."""

@@ -14,6 +14,7 @@ from linsight.mixers.gau import GatedAttentionConfig
 from linsight.mixers.linear import LinearAttentionConfig
 from linsight.mixers.linformer import LinformerConfig
 from linsight.mixers.local import LocalAttentionConfig
+from linsight.mixers.mamba import MambaConfig
 from linsight.mixers.norm_attention import NormAttentionConfig
 from linsight.mixers.performer import PerformerConfig
 from linsight.mixers.reformer import ReformerConfig
@@ -41,6 +42,7 @@ OneMixerConfig = (
     | RetNetConfig
     | S4DConfig
     | GatedDeltaNetConfig
+    | MambaConfig
 )
 """The configuration of one mixer, told apart by `kind`."""
 
@@ -96,6 +98,7 @@ _CONFIGS: dict[str, type[MixerConfig]] = {
     "bidirectional": BidirectionalConfig,
     "s4d": S4DConfig,
     "gated_delta": GatedDeltaNetConfig,
+    "mamba": MambaConfig,
 }
 
 
