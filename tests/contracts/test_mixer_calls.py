@@ -49,9 +49,7 @@ OTHERWISE = {
     "expand": 3,
     "taps": 2,
     "allow_neg_eigval": True,
-    "states": 4,
     "step_rank": 2,
-    "taps": 2,
 }
 """Another value of every option that says what is computed; by kind, where kinds share the name alone."""
 
