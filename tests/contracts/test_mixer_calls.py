@@ -50,6 +50,9 @@ OTHERWISE = {
     "taps": 2,
     "allow_neg_eigval": True,
     "step_rank": 2,
+    "r_min": 0.5,
+    "r_max": 0.9,
+    "max_phase": 0.3,
 }
 """Another value of every option that says what is computed; by kind, where kinds share the name alone."""
 

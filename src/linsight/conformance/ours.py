@@ -23,6 +23,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "gau": {"key_dim": 4, "chunk": 6},
     "flash": {"key_dim": 4, "chunk": 6},
     "bidirectional": {"mixer": mixers.config("linear", heads=2)},
+    "lru": {},
     "s4d": {"states": 8},
     "mamba": {"states": 5},
 }

@@ -14,6 +14,7 @@ from linsight.mixers.gau import GatedAttentionConfig
 from linsight.mixers.linear import LinearAttentionConfig
 from linsight.mixers.linformer import LinformerConfig
 from linsight.mixers.local import LocalAttentionConfig
+from linsight.mixers.lru import LRUConfig
 from linsight.mixers.mamba import MambaConfig
 from linsight.mixers.norm_attention import NormAttentionConfig
 from linsight.mixers.performer import PerformerConfig
@@ -40,6 +41,7 @@ OneMixerConfig = (
     | FixedAttentionConfig
     | ReformerConfig
     | RetNetConfig
+    | LRUConfig
     | S4DConfig
     | GatedDeltaNetConfig
     | MambaConfig
@@ -96,6 +98,7 @@ _CONFIGS: dict[str, type[MixerConfig]] = {
     "reformer": ReformerConfig,
     "retnet": RetNetConfig,
     "bidirectional": BidirectionalConfig,
+    "lru": LRUConfig,
     "s4d": S4DConfig,
     "gated_delta": GatedDeltaNetConfig,
     "mamba": MambaConfig,
