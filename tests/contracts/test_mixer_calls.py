@@ -53,6 +53,10 @@ OTHERWISE = {
     "r_min": 0.5,
     "r_max": 0.9,
     "max_phase": 0.3,
+    "head_dim": {"mamba2": 8},
+    "groups": 4,
+    "norm_before_gate": True,
+    "step_limits": (0.02, 0.03),
 }
 """Another value of every option that says what is computed; by kind, where kinds share the name alone."""
 

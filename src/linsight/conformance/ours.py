@@ -26,6 +26,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "lru": {},
     "s4d": {"states": 8},
     "mamba": {"states": 5},
+    "mamba2": {"states": 5, "head_dim": 4, "groups": 2},
 }
 """Options that make a kind fit tokens of width 8 and put many blocks into a short sequence, where two heads
 alone do not."""
@@ -47,6 +48,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "bidirectional": [{"shared": True}],
     "s4d": [{"init": "legs", "discretisation": "bilinear"}, {"init": "real"}],
     "gated_delta": [{"allow_neg_eigval": True}],
+    "mamba2": [{"norm_before_gate": True, "groups": 1}],
 }
 """Options of a kind, beside its default, that compute something else."""
 

@@ -16,6 +16,7 @@ from linsight.mixers.linformer import LinformerConfig
 from linsight.mixers.local import LocalAttentionConfig
 from linsight.mixers.lru import LRUConfig
 from linsight.mixers.mamba import MambaConfig
+from linsight.mixers.mamba2 import Mamba2Config
 from linsight.mixers.norm_attention import NormAttentionConfig
 from linsight.mixers.performer import PerformerConfig
 from linsight.mixers.reformer import ReformerConfig
@@ -45,6 +46,7 @@ OneMixerConfig = (
     | S4DConfig
     | GatedDeltaNetConfig
     | MambaConfig
+    | Mamba2Config
 )
 """The configuration of one mixer, told apart by `kind`."""
 
@@ -102,6 +104,7 @@ _CONFIGS: dict[str, type[MixerConfig]] = {
     "s4d": S4DConfig,
     "gated_delta": GatedDeltaNetConfig,
     "mamba": MambaConfig,
+    "mamba2": Mamba2Config,
 }
 
 

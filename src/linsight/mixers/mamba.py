@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from linsight import ops
 from linsight.mixers.base import Cost, Form, Mixer, MixerConfig
-from linsight.nn import ShortConvolution, step_bias
+from linsight.mixers.recurrence import check_causal, initial_steps
+from linsight.nn import ShortConvolution
 
 __all__ = ["Mamba", "MambaConfig", "MambaState"]
 
@@ -96,10 +97,10 @@ class Mamba(Mixer):
     keeps = ("inputs",)
 
     def __init__(self, dim: int, config: MambaConfig | None = None, *, causal: bool = True) -> None:
-        self.config = config = config or MambaConfig()
-        super().__init__(dim, causal=causal, forms=("naive", "chunk", "recurrent"), form=config.form)
-        if not causal:
-            raise ValueError("causal: mixer 'mamba' is causal; run it from both ends with 'bidirectional'")
+        config = config or MambaConfig()
+        check_causal(config.kind, causal)
+        super().__init__(dim, causal=True, forms=("naive", "chunk", "recurrent"), form=config.form)
+        self.config = config
         channels, states, rank = config.expansion * dim, config.states, config.step_rank or -(-dim // 16)
         self.widths = [rank, states, states]
         self.in_proj = nn.Linear(dim, 2 * channels, bias=False)
@@ -111,7 +112,7 @@ class Mamba(Mixer):
         self.out_proj = nn.Linear(channels, dim, bias=False)
         nn.init.uniform_(self.dt_proj.weight, -(rank**-0.5), rank**-0.5)
         with torch.no_grad():
-            self.dt_proj.bias.copy_(step_bias(channels))
+            self.dt_proj.bias.copy_(initial_steps(channels))
         for parameter in (self.A_log, self.D, self.dt_proj.bias):
             parameter._no_weight_decay = True  # pyright: ignore[reportAttributeAccessIssue]
 

@@ -13,16 +13,16 @@ from linsight.nn.hippo import (
     normal_low_rank,
     reconstruct,
 )
-from linsight.nn.norms import simple_rms_norm
+from linsight.nn.norms import GatedRMSNorm, simple_rms_norm
 from linsight.nn.positions import rotary
 from linsight.nn.random_features import RandomProjection, Scaling, orthogonal_gaussian
 from linsight.nn.relative_bias import RelativeBias
 from linsight.nn.short_convolution import ShortConvolution
-from linsight.nn.steps import step_bias
 
 __all__ = [
     "FeatureMap",
     "GatedMLP",
+    "GatedRMSNorm",
     "HippoMeasure",
     "NormalLowRank",
     "RandomProjection",
@@ -41,5 +41,4 @@ __all__ = [
     "reconstruct",
     "rotary",
     "simple_rms_norm",
-    "step_bias",
 ]
