@@ -18,6 +18,7 @@ from linsight.nn.positions import rotary
 from linsight.nn.random_features import RandomProjection, Scaling, orthogonal_gaussian
 from linsight.nn.relative_bias import RelativeBias
 from linsight.nn.short_convolution import ShortConvolution
+from linsight.nn.token_shift import token_shift
 
 __all__ = [
     "FeatureMap",
@@ -41,4 +42,5 @@ __all__ = [
     "reconstruct",
     "rotary",
     "simple_rms_norm",
+    "token_shift",
 ]
