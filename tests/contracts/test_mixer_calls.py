@@ -10,6 +10,7 @@ from linsight import mixers
 from linsight.conformance import Native, small_options
 from linsight.conformance.laws.states import largest_tensor
 from linsight.conformance.runs import in_pieces
+from linsight.conformance.subject import kind_subject
 from linsight.profiling import peak_bytes
 
 OTHERWISE = {
@@ -65,6 +66,16 @@ FOURIER = ("s4d",)
 
 HOW = ("kind", "form", "redraw_every")
 """Options that name the mixer, say how it is computed, and when it changes."""
+    "mix_rank": 3,
+    "decay_rank": 3,
+    "rate_rank": 3,
+    "gate_rank": 3,
+}
+"""Another value of every option that says what is computed; by kind, where kinds share the name alone."""
+
+HOW = ("kind", "form", "redraw_every", "layer", "num_layers", "value_rank")
+"""Options that name the mixer, say how it is computed, when it changes, and where it stands (which decides
+initial values, and what layers after the first have: both tested with the mixers)."""
 
 
 def test_the_form_is_an_option_and_an_attribute(case, signal):
@@ -82,9 +93,9 @@ def test_every_option_makes_a_difference(kind, signal):
     x, known = signal(2, 30), mixers.config(kind)
 
     def output(**options):
-        torch.manual_seed(0)
-        options = {**small_options(kind), **options}
-        return mixers.build(kind, dim=8, causal=known.directions[0], **options).double().eval()(x)[0]
+        # Moved by noise: what starts at 0 would hide the option.
+        subject = kind_subject(kind, causal=known.directions[0], small=small_options(kind), **options)
+        return subject.build()(x)[0]
 
     for option in (field.name for field in fields(known) if field.name not in HOW):
         other = OTHERWISE[option]

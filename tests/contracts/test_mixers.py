@@ -24,6 +24,8 @@ def test_every_registered_kind_is_a_subject():
     assert {
         f"{kind} bidirectional" for kind in mixers.kinds() if False in mixers.config(kind).directions
     } <= set(SUBJECTS)
+    both = [kind for kind in mixers.kinds() if False in mixers.config(kind).directions]
+    assert {f"{kind} bidirectional" for kind in both} <= set(SUBJECTS)
 
 
 @pytest.mark.parametrize("kind", CAUSAL)

@@ -100,6 +100,11 @@ def test_initial_decays():
     assert logs.mean().item() == pytest.approx(np.log(1e-2), abs=4 * width / 12**0.5 / 4000**0.5)
 
 
+def test_a_rate_that_is_drawn_as_0_has_a_finite_logarithm(monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "uniform_", lambda self, *_, **__: self.zero_())
+    assert mixers.build("gated_delta", dim=8, heads=2).A_log.isfinite().all()
+
+
 def test_hints_reach_the_optimiser():
     mixer = mixers.build("gated_delta", dim=8, heads=2)
     groups = optim.param_groups(mixer, lr=1e-3, weight_decay=0.1)

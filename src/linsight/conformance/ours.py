@@ -76,6 +76,7 @@ def our_subjects() -> dict[str, Subject]:
         for causal in mixers.config(kind).directions
     ]
     subjects += [_linear_attention(decay) for decay in DECAYS]
+    subjects += [_delta_rule(decay) for decay in DECAYS if decay != "head"]
     return {subject.name: subject for subject in subjects}
 
 
@@ -99,3 +100,15 @@ def _linear_attention(decay: Decay | None) -> Subject:
     functions = {form: partial(ops.linear_attention, form=form) for form in FORMS}
     words = "without decay" if decay is None else f"with a decay by {decay}"
     return Subject(f"ops.linear_attention {words}", lambda: Attention(functions, decay=decay))
+
+
+def _delta_rule(decay: Decay | None) -> Subject:
+    functions = {form: partial(_corrected, form) for form in FORMS if form != "parallel"}
+    words = "without decay" if decay is None else f"with a decay by {decay}"
+    return Subject(f"ops.delta_rule {words}", lambda: Attention(functions, decay=decay))
+
+
+def _corrected(form, q, k, v, log_decay=None, *, initial_state=None):
+    beta = k.mean(-1).sigmoid()
+    k = torch.nn.functional.normalize(k, dim=-1)
+    return ops.delta_rule(q, k, v, beta, log_decay, initial_state=initial_state, form=form)

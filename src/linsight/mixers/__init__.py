@@ -2,5 +2,6 @@
 
 from linsight.mixers.base import Cost, Mixer, MixerConfig
 from linsight.mixers.build import AnyMixerConfig, build, config, kinds
+from linsight.mixers.relay import RelayMixer
 
-__all__ = ["AnyMixerConfig", "Cost", "Mixer", "MixerConfig", "build", "config", "kinds"]
+__all__ = ["AnyMixerConfig", "Cost", "Mixer", "MixerConfig", "RelayMixer", "build", "config", "kinds"]

@@ -37,6 +37,13 @@ class MixerConfig(Config):
         """The mixer this configuration describes, for tokens of width `dim`."""
         raise NotImplementedError
 
+    def at(self, layer: int, num_layers: int) -> Any:
+        """The configuration for layer `layer` of the `num_layers` that a stack has of it; itself by default.
+
+        For mixers whose initial values depend on where they stand.
+        """
+        return self
+
 
 class Mixer(nn.Module, ABC):
     """A token mixer, called exactly as `torch.nn.GRU` is: `y, state = mixer(x, state=None, lengths=None)`.
@@ -97,13 +104,19 @@ class Mixer(nn.Module, ABC):
         Raises:
             ValueError: x or lengths of another shape or range; a state given to a mixer that is not causal.
         """
+        x, valid = self.admit(x, state, lengths)
+        y, state = self.mix(x, state, valid)
+        return (y if valid is None else torch.where(valid[..., None], y, 0)), state
+
+    def admit(
+        self, x: Tensor, state: Any, lengths: Tensor | None
+    ) -> tuple[Tensor, Bool[Tensor, "batch length"] | None]:
+        """Check a call's arguments: x with 0 where the padding is, and which places hold tokens."""
         self._check(x, state, lengths)
         if lengths is None:
-            return self.mix(x, state, None)
+            return x, None
         valid = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
-        x = torch.where(valid[..., None], x, 0)
-        y, state = self.mix(x, state, valid)
-        return torch.where(valid[..., None], y, 0), state
+        return torch.where(valid[..., None], x, 0), valid
 
     @abstractmethod
     def mix(

@@ -22,6 +22,8 @@ from linsight.mixers.performer import PerformerConfig
 from linsight.mixers.reformer import ReformerConfig
 from linsight.mixers.retnet import RetNetConfig
 from linsight.mixers.s4d import S4DConfig
+from linsight.mixers.rwkv6 import RWKV6Config
+from linsight.mixers.rwkv7 import RWKV7Config
 from linsight.mixers.softmax import SoftmaxAttentionConfig
 from linsight.mixers.strided import StridedAttentionConfig
 
@@ -47,6 +49,8 @@ OneMixerConfig = (
     | GatedDeltaNetConfig
     | MambaConfig
     | Mamba2Config
+    | RWKV6Config
+    | RWKV7Config
 )
 """The configuration of one mixer, told apart by `kind`."""
 
@@ -105,6 +109,8 @@ _CONFIGS: dict[str, type[MixerConfig]] = {
     "gated_delta": GatedDeltaNetConfig,
     "mamba": MambaConfig,
     "mamba2": Mamba2Config,
+    "rwkv6": RWKV6Config,
+    "rwkv7": RWKV7Config,
 }
 
 

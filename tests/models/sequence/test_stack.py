@@ -162,3 +162,59 @@ def test_a_state_of_another_depth_is_refused(sequence_config) -> None:
     _, state = _stack(sequence_config, "linear", layers=2)(x)
     with pytest.raises(ValueError, match="state: expected one for each of 3 layers, got 2"):
         _stack(sequence_config, "linear", layers=3)(x, state)
+
+
+def _rwkv(*kinds: str, layers: int = 4, arrangement: str = "cycle") -> SequenceConfig:
+    mixers = tuple(config(kind, heads=2) for kind in kinds)
+    return SequenceConfig(dim=8, layers=layers, mlp_dim=8, mixers=mixers, arrangement=arrangement)
+
+
+def _moved(sequence: SequenceConfig) -> Stack:
+    stack = Stack(sequence).double()
+    with torch.no_grad():
+        for parameter in stack.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return stack
+
+
+def test_a_mixer_knows_its_place_among_those_of_its_kind() -> None:
+    """Its initial values depend on it; the first of a kind is a first layer wherever it stands."""
+    places = [(c.layer, c.num_layers) for c in map(_rwkv("rwkv6").mixer_of_layer, range(4))]
+    assert places == [(0, 4), (1, 4), (2, 4), (3, 4)]
+    for arrangement, expected in (("cycle", [1, 3]), ("runs", [2, 3])):
+        mixed = _rwkv("linear", "rwkv7", arrangement=arrangement)
+        chosen = [mixed.mixer_of_layer(layer) for layer in range(4)]
+        assert [layer for layer, c in enumerate(chosen) if c.kind == "rwkv7"] == expected
+        assert [(c.layer, c.num_layers) for c in chosen if c.kind == "rwkv7"] == [(0, 2), (1, 2)]
+
+
+@pytest.mark.parametrize("kinds", [("rwkv7",), ("linear", "rwkv7"), ("rwkv7", "linear")], ids=str)
+def test_the_first_values_go_through_the_stack(kinds) -> None:
+    """From the first layer of the kind to every later one, past other mixers; pieces are the whole."""
+    stack = _moved(_rwkv(*kinds))
+    x = torch.randn(2, 9, 8, dtype=torch.float64)
+    expected, v_first = x, None
+    for block in stack.blocks:
+        if hasattr(block.mixer, "relay"):
+            mixed, _, values = block.mixer.relay(block.mixer_norm(expected), v_first=v_first)
+            v_first = values if v_first is None else v_first
+        else:
+            mixed, _ = block.mixer(block.mixer_norm(expected))
+        expected = expected + mixed
+        expected = expected + block.mlp(block.mlp_norm(expected))
+    whole, final = stack(x)
+    torch.testing.assert_close(whole, stack.norm(expected), rtol=1e-11, atol=1e-11)
+    first, state = stack(x[:, :4])
+    rest, state = stack(x[:, 4:], state)
+    torch.testing.assert_close(torch.cat([first, rest], dim=1), whole, rtol=1e-10, atol=1e-11)
+    _assert_states(state, final)
+
+
+def test_gradients_of_later_layers_reach_the_first_values() -> None:
+    """Relayed values are no constants: a loss on what a later layer makes of them trains the first one."""
+    stack = _moved(_rwkv("rwkv7", layers=2))
+    first, second = (block.mixer for block in stack.blocks)
+    x = torch.randn(1, 5, 8, dtype=torch.float64)
+    v_first = first.relay(x)[2]
+    second.relay(x, v_first=v_first)[0].sum().backward()
+    assert first.value.weight.grad.any()

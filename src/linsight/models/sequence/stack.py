@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from linsight.config import Config
-from linsight.mixers import AnyMixerConfig, Mixer, MixerConfig, config
+from linsight.mixers import AnyMixerConfig, Mixer, MixerConfig, RelayMixer, config
 from linsight.nn import GatedMLP
 
 __all__ = ["Block", "SequenceConfig", "Stack", "stacks_in", "with_stacks"]
@@ -38,7 +38,13 @@ class SequenceConfig(Config):
             raise ValueError("mixers: expected at least one mixer configuration, got none")
 
     def mixer_of_layer(self, layer: int) -> MixerConfig:
-        """The configuration of the mixer in this layer."""
+        """The configuration of the mixer in this layer, which knows its place among those of its kind."""
+        chosen = [self._mixer(number) for number in range(self.layers)]
+        kind = type(chosen[layer])
+        before, whole = (sum(type(one) is kind for one in part) for part in (chosen[:layer], chosen))
+        return chosen[layer].at(before, whole)
+
+    def _mixer(self, layer: int) -> MixerConfig:
         kinds = len(self.mixers)
         return self.mixers[layer % kinds if self.arrangement == "cycle" else layer * kinds // self.layers]
 
@@ -81,9 +87,23 @@ class Block(nn.Module):
         lengths: Int[Tensor, " batch"] | None = None,
     ) -> tuple[Float[Tensor, "batch length dim"], Any]:
         """One block; `state` and `lengths` are the mixer's."""
-        mixed, state = self.mixer(self.mixer_norm(x), state, lengths)
+        return self.relay(x, state, lengths)[:2]
+
+    def relay(
+        self,
+        x: Float[Tensor, "batch length dim"],
+        state: Any = None,
+        lengths: Int[Tensor, " batch"] | None = None,
+        v_first: Float[Tensor, "batch length dim"] | None = None,
+    ) -> tuple[Float[Tensor, "batch length dim"], Any, Float[Tensor, "batch length dim"] | None]:
+        """One block, and what a `RelayMixer` hands on to the next."""
+        u = self.mixer_norm(x)
+        if isinstance(self.mixer, RelayMixer):
+            mixed, state, v_first = self.mixer.relay(u, state, lengths, v_first=v_first)
+        else:
+            mixed, state = self.mixer(u, state, lengths)
         x = x + mixed
-        return (x + self.mlp(self.mlp_norm(x)) if self.has_mlp else x), state
+        return (x + self.mlp(self.mlp_norm(x)) if self.has_mlp else x), state, v_first
 
 
 class Stack(nn.Module):
@@ -137,8 +157,8 @@ class Stack(nn.Module):
         states = (None,) * len(self.blocks) if state is None else state
         if len(states) != len(self.blocks):
             raise ValueError(f"state: expected one for each of {len(self.blocks)} layers, got {len(states)}")
-        carried = []
+        carried, v_first = [], None
         for block, block_state in zip(self.blocks, states, strict=True):
-            x, block_state = block(x, block_state, lengths)
+            x, block_state, v_first = cast(Block, block).relay(x, block_state, lengths, v_first)
             carried.append(block_state)
         return self.norm(x), tuple(carried)
