@@ -46,7 +46,6 @@ OTHERWISE = {
     "discretisation": "bilinear",
     "dt_min": 0.05,
     "dt_max": 0.5,
-    "head_dim": 3,
     "expand": 3,
     "taps": 2,
     "allow_neg_eigval": True,
@@ -54,24 +53,19 @@ OTHERWISE = {
     "r_min": 0.5,
     "r_max": 0.9,
     "max_phase": 0.3,
-    "head_dim": {"mamba2": 8},
+    "head_dim": {"gated_delta": 3, "mamba2": 8, "rwkv6": 4, "rwkv7": 4},
     "groups": 4,
     "norm_before_gate": True,
     "step_limits": (0.02, 0.03),
-}
-"""Another value of every option that says what is computed; by kind, where kinds share the name alone."""
-
-FOURIER = ("s4d",)
-"""Kinds whose parallel form is a Fourier transform: T log T."""
-
-HOW = ("kind", "form", "redraw_every")
-"""Options that name the mixer, say how it is computed, and when it changes."""
     "mix_rank": 3,
     "decay_rank": 3,
     "rate_rank": 3,
     "gate_rank": 3,
 }
 """Another value of every option that says what is computed; by kind, where kinds share the name alone."""
+
+FOURIER = ("s4d",)
+"""Kinds whose parallel form is a Fourier transform: T log T."""
 
 HOW = ("kind", "form", "redraw_every", "layer", "num_layers", "value_rank")
 """Options that name the mixer, say how it is computed, when it changes, and where it stands (which decides

@@ -21,9 +21,9 @@ from linsight.mixers.norm_attention import NormAttentionConfig
 from linsight.mixers.performer import PerformerConfig
 from linsight.mixers.reformer import ReformerConfig
 from linsight.mixers.retnet import RetNetConfig
-from linsight.mixers.s4d import S4DConfig
 from linsight.mixers.rwkv6 import RWKV6Config
 from linsight.mixers.rwkv7 import RWKV7Config
+from linsight.mixers.s4d import S4DConfig
 from linsight.mixers.softmax import SoftmaxAttentionConfig
 from linsight.mixers.strided import StridedAttentionConfig
 
