@@ -43,7 +43,7 @@ OTHERWISE = {
     "shared": True,
     "states": 4,
     "init": "inv",
-    "discretisation": "bilinear",
+    "discretisation": {"hippo": "zoh", "s4d": "bilinear"},
     "dt_min": 0.05,
     "dt_max": 0.5,
     "expand": 3,
@@ -61,6 +61,9 @@ OTHERWISE = {
     "decay_rank": 3,
     "rate_rank": 3,
     "gate_rank": 3,
+    "hidden": 5,
+    "order": 3,
+    "memories": 1,
 }
 """Another value of every option that says what is computed; by kind, where kinds share the name alone."""
 

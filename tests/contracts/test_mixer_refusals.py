@@ -130,6 +130,7 @@ CHOSEN = {
     "linformer": ("sharing", "kv"),
     "gau": ("kernel", "laplace"),
     "flash": ("kernel", "laplace"),
+    "hippo": ("discretisation", "bilinear"),
     "s4d": ("init", "legs"),
 }
 """An option of each kind that names one of a few things, and one of them."""

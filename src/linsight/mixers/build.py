@@ -11,6 +11,7 @@ from linsight.mixers.fixed import FixedAttentionConfig
 from linsight.mixers.flash import FlashConfig
 from linsight.mixers.gated_delta import GatedDeltaNetConfig
 from linsight.mixers.gau import GatedAttentionConfig
+from linsight.mixers.hippo import HippoRNNConfig
 from linsight.mixers.linear import LinearAttentionConfig
 from linsight.mixers.linformer import LinformerConfig
 from linsight.mixers.local import LocalAttentionConfig
@@ -44,6 +45,7 @@ OneMixerConfig = (
     | FixedAttentionConfig
     | ReformerConfig
     | RetNetConfig
+    | HippoRNNConfig
     | LRUConfig
     | S4DConfig
     | GatedDeltaNetConfig
@@ -104,6 +106,7 @@ _CONFIGS: dict[str, type[MixerConfig]] = {
     "reformer": ReformerConfig,
     "retnet": RetNetConfig,
     "bidirectional": BidirectionalConfig,
+    "hippo": HippoRNNConfig,
     "lru": LRUConfig,
     "s4d": S4DConfig,
     "gated_delta": GatedDeltaNetConfig,
