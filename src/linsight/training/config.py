@@ -4,13 +4,14 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from linsight.config import Config
+from linsight.models.sequence import TokenModelConfig
 from linsight.optim import AdamWConfig, ScheduleConfig, WarmupCosineConfig
 from linsight.tasks.classify import ClassifyConfig
 from linsight.tasks.generate import GenerateConfig
 from linsight.tasks.language import LanguageConfig
 from linsight.tasks.recall import RecallConfig
 
-__all__ = ["Precision", "RunConfig", "TaskConfig", "TrainingConfig"]
+__all__ = ["Precision", "PublishedConfig", "RunConfig", "TaskConfig", "TrainingConfig"]
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -98,3 +99,15 @@ class RunConfig(Config):
     version: int
     task: TaskConfig
     training: TrainingConfig
+
+
+@dataclass(frozen=True)
+class PublishedConfig(Config):
+    """A model whose weights no run of ours has made: what it is, and in words where they are from."""
+
+    VERSION: ClassVar[int] = 1
+
+    version: int
+    source: str
+    model: TokenModelConfig
+    kind: Literal["published"] = "published"

@@ -1,5 +1,6 @@
 """Trained models as folders of two files, `model.safetensors` and `config.json`; on disk or on the Hub."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from linsight.training.codec import from_json, to_json
-from linsight.training.config import RunConfig
+from linsight.training.config import PublishedConfig, RunConfig
 from linsight.training.files import digest_tensors, read_text, write_atomically
 from linsight.training.weights import collect_weights, restore_weights
 
@@ -19,7 +20,9 @@ __all__ = ["from_pretrained", "is_pretrained", "pretrained_config", "push_to_hub
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
-def save_pretrained(model: nn.Module, config: RunConfig, folder: str | os.PathLike[str]) -> str:
+def save_pretrained(
+    model: nn.Module, config: RunConfig | PublishedConfig, folder: str | os.PathLike[str]
+) -> str:
     """Write a model and the configuration it was made by; tied weights once.
 
     Returns:
@@ -75,8 +78,12 @@ def from_pretrained(
     return model.eval()
 
 
-def pretrained_config(folder: str | os.PathLike[str], config_type: type[RunConfig] = RunConfig) -> RunConfig:
-    """The configuration of a model's folder; `.task.build()` is the task it was trained for.
+def pretrained_config(
+    folder: str | os.PathLike[str], config_type: type[RunConfig] = RunConfig
+) -> RunConfig | PublishedConfig:
+    """The configuration of a model's folder: the run that made it, or what `convert_published` wrote.
+
+    A run's `.task.build()` is the task that the model was trained for.
 
     Raises:
         FileNotFoundError: No model is there.
@@ -85,7 +92,9 @@ def pretrained_config(folder: str | os.PathLike[str], config_type: type[RunConfi
     folder = Path(folder)
     if not is_pretrained(folder):
         raise FileNotFoundError(f"{folder}: no model is here (expected {WEIGHTS} and {CONFIG})")
-    return from_json(config_type, read_text(folder / CONFIG), where=str(folder / CONFIG))
+    text = read_text(folder / CONFIG)
+    kind = PublishedConfig if _is_published(text) else config_type
+    return from_json(kind, text, where=str(folder / CONFIG))
 
 
 def is_pretrained(folder: Path) -> bool:
@@ -137,7 +146,15 @@ def _folder(source: str | os.PathLike[str], *, hub: bool, revision: str | None) 
     return Path(snapshot_download(str(source), revision=revision, allow_patterns=[WEIGHTS, CONFIG]))
 
 
-def _build(config: RunConfig) -> nn.Module:
+def _is_published(text: str) -> bool:
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError:
+        return False
+    return isinstance(data, dict) and data.get("kind") == "published"
+
+
+def _build(config: RunConfig | PublishedConfig) -> nn.Module:
     # The initial values are overwritten; the caller's random state is none of their business.
     with torch.random.fork_rng(devices=[]):
-        return config.task.model.build()
+        return (config if isinstance(config, PublishedConfig) else config.task).model.build()

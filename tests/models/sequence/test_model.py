@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from linsight.models.sequence import RasterEmbedding, SequenceModel, TokenEmbedding
+from linsight.models.sequence import RasterEmbedding, SequenceModel, TokenEmbedding, TokenModelConfig
 from linsight.models.sequence.model import Head
 
 ANY_SPLIT = settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -111,3 +111,13 @@ def test_every_parameter_receives_a_finite_gradient(token_model, pattern: str) -
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
         assert parameter.grad.abs().max() > 0, name
+
+
+def test_a_tied_head_reads_by_the_tokens_vectors() -> None:
+    """One tensor of two names, small enough for first logits of about 1, after `.double()` too."""
+    model = TokenModelConfig(vocabulary=50, tied=True).build().double()
+    assert model.head.weight is model.embedding.tokens.weight
+    h = torch.randn(200, 128, dtype=torch.float64)
+    assert torch.equal(model.head(h), h @ model.embedding.tokens.weight.T)
+    assert 0.8 < model.head(h).std().item() < 1.25
+    assert TokenModelConfig(vocabulary=50).build().head.weight.any().item() is False

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -55,13 +56,15 @@ def test_ragged_rows_are_the_rows_alone(sequence_config, pattern: str) -> None:
         torch.testing.assert_close(after[row], next_alone[0], rtol=1e-10, atol=1e-11)
 
 
-def test_a_stack_is_its_formula(sequence_config) -> None:
+@pytest.mark.parametrize("kind", ["layer", "rms"])
+def test_a_stack_is_its_formula(sequence_config, kind) -> None:
     """x + mixer(norm(x)), x + mlp(norm(x)), layer by layer, then the last norm."""
-    stack = _stack(sequence_config, "mixed", layers=2)
+    stack = Stack(replace(sequence_config("mixed", 2), norm=kind)).double()
     x = torch.randn(2, 5, 8, dtype=torch.float64)
 
     def norm(x, weight):
-        return (x - x.mean(-1, keepdim=True)) / (x.var(-1, correction=0, keepdim=True) + 1e-5).sqrt() * weight
+        x = x - x.mean(-1, keepdim=True) if kind == "layer" else x
+        return x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt() * weight
 
     expected = x
     for block in stack.blocks:
@@ -145,11 +148,18 @@ def test_a_block_without_mlp_is_the_mixer_alone() -> None:
     assert not any("mlp" in name for name, _ in block.named_parameters())
 
 
-def test_an_unknown_arrangement_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("arrangement='halves'", "arrangement: expected 'cycle' or 'runs', got 'halves'"),
+        ("norm='batch'", "norm: expected 'layer' or 'rms', got 'batch'"),
+    ],
+)
+def test_an_unknown_choice_is_refused(option: str, message: str) -> None:
     """In another process: here the shape checks would catch it before the code a user runs does."""
-    program = "from linsight.models.sequence import SequenceConfig; SequenceConfig(arrangement='halves')"
+    program = f"from linsight.models.sequence import SequenceConfig; SequenceConfig({option})"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert "ValueError: arrangement: expected 'cycle' or 'runs', got 'halves'" in done.stderr
+    assert f"ValueError: {message}" in done.stderr
 
 
 def test_no_mixers_are_refused() -> None:

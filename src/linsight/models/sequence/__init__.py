@@ -7,6 +7,7 @@ from linsight.models.sequence.generation import generate, restrict
 from linsight.models.sequence.model import SequenceModel, SequenceState
 from linsight.models.sequence.patches import Patches
 from linsight.models.sequence.patterns import PATTERNS, transnormer
+from linsight.models.sequence.published import from_published
 from linsight.models.sequence.stack import Block, SequenceConfig, Stack, stacks_in, with_stacks
 from linsight.models.sequence.tokens import TokenModelConfig
 
@@ -27,6 +28,7 @@ __all__ = [
     "Stack",
     "TokenEmbedding",
     "TokenModelConfig",
+    "from_published",
     "generate",
     "restrict",
     "stacks_in",

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from torch import nn
+
 from linsight.config import Config
 from linsight.models.sequence.embedding import TokenEmbedding
 from linsight.models.sequence.model import SequenceModel
@@ -19,6 +21,7 @@ class TokenModelConfig(Config):
         vocabulary: Number of tokens.
         max_length: Learned positions for so many tokens; None for none, and then of any length.
         previous: How many tokens before its own a step's vector is made from too.
+        tied: Whether the head's weights are the tokens' vectors, which then begin small (dim^-1/2).
         sequence: The stack.
 
     Raises:
@@ -29,6 +32,7 @@ class TokenModelConfig(Config):
     vocabulary: int = 256
     max_length: int | None = None
     previous: int = 0
+    tied: bool = False
     sequence: SequenceConfig = field(default_factory=SequenceConfig)
 
     def __post_init__(self) -> None:
@@ -45,4 +49,8 @@ class TokenModelConfig(Config):
         embedding = TokenEmbedding(
             self.vocabulary, self.sequence.dim, max_length=self.max_length, previous=self.previous
         )
-        return SequenceModel(embedding, self.sequence, self.vocabulary)
+        model = SequenceModel(embedding, self.sequence, self.vocabulary)
+        if self.tied:
+            nn.init.normal_(embedding.tokens.weight, std=self.sequence.dim**-0.5)
+            model.head.weight = embedding.tokens.weight
+        return model
