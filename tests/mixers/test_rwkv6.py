@@ -66,6 +66,7 @@ def test_initial_values(layer, num_layers):
         assert mixer.time_decay[0, 0, n].item() == pytest.approx(decay, abs=1e-5)
         bonus = depth * (1 - n / 7) + 0.1 * ((n + 1) % 3 - 1)
         assert mixer.time_faaaa.flatten()[n].item() == pytest.approx(bonus, abs=1e-6)
+    assert mixer.ln_x.weight.tolist() == pytest.approx([((layer + 1) / num_layers) ** 0.7] * 8)
     assert not mixer.time_maa_w1.any()
     assert not mixer.time_decay_w1.any()
     for second in (mixer.time_maa_w2, mixer.time_decay_w2):

@@ -114,6 +114,7 @@ def test_initial_values(layer, num_layers):
         }
         for name, value in want.items():
             assert mixer.get_parameter(name)[0, 0, n].item() == pytest.approx(value, abs=1e-5), name
+    assert mixer.ln_x.weight.tolist() == pytest.approx([((layer + 1) / num_layers) ** 0.7] * 8)
     assert (mixer.r_k == -0.04).all()
     assert not mixer.output.weight.any()
     for name in "wag" + "v" * bool(layer):

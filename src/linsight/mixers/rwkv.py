@@ -73,6 +73,7 @@ class RWKVMixer(Mixer):
         self.value = nn.Linear(dim, dim, bias=False)
         self.output = nn.Linear(dim, dim, bias=False)
         self.ln_x = nn.GroupNorm(self.heads, dim, eps=self.eps)
+        nn.init.constant_(self.ln_x.weight, ((config.layer + 1) / config.num_layers) ** 0.7)
 
     @property
     def out(self) -> nn.Linear:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -8,6 +8,7 @@ from linsight.models.sequence.model import SequenceModel, SequenceState
 from linsight.models.sequence.patches import Patches
 from linsight.models.sequence.patterns import PATTERNS, transnormer
 from linsight.models.sequence.published import from_published
+from linsight.models.sequence.rwkv import RWKVLayerState, RWKVModel, RWKVModelConfig, rwkv_from_published
 from linsight.models.sequence.stack import Block, SequenceConfig, Stack, stacks_in, with_stacks
 from linsight.models.sequence.tokens import TokenModelConfig
 
@@ -20,6 +21,9 @@ __all__ = [
     "ImageDensityConfig",
     "LabelPlace",
     "Patches",
+    "RWKVLayerState",
+    "RWKVModel",
+    "RWKVModelConfig",
     "RasterEmbedding",
     "SequenceClassifier",
     "SequenceConfig",
@@ -31,6 +35,7 @@ __all__ = [
     "from_published",
     "generate",
     "restrict",
+    "rwkv_from_published",
     "stacks_in",
     "transnormer",
     "with_stacks",

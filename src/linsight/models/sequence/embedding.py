@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-__all__ = ["Context", "RasterEmbedding", "TokenEmbedding"]
+__all__ = ["Context", "RasterEmbedding", "TokenEmbedding", "check_lengths", "check_values"]
 
 
 class Context(NamedTuple):
@@ -60,7 +60,7 @@ class TokenEmbedding(nn.Module):
         """Embed the tokens that follow `context`."""
         context, seen, places = _advance(context, tokens, lengths, window=self.previous)
         tokens = seen[:, self.previous :]
-        _check_values(tokens, 0, self.tokens.num_embeddings, "")
+        check_values(tokens, 0, self.tokens.num_embeddings, "")
         u = self.tokens(tokens)
         if self.earlier is not None:
             earlier = seen[:, :-1].unfold(1, self.previous, 1)
@@ -205,9 +205,9 @@ class RasterEmbedding(nn.Module):
         if (places == 0).any():  # never while decoding, where a selection would cost as much as the rest
             starts = tokens[(places == 0) & begun[:, None]]
             end = self.vocabulary + self.starts.num_embeddings
-            _check_values(starts, self.vocabulary, end, " (start tokens) first")
+            check_values(starts, self.vocabulary, end, " (start tokens) first")
             tokens = tokens[places > 0]
-        _check_values(tokens, 0, self.vocabulary, " after the start token")
+        check_values(tokens, 0, self.vocabulary, " after the start token")
 
 
 def _sum_of_vectors(
@@ -230,7 +230,7 @@ def _advance(
     batch, length = tokens.shape
     steps = torch.arange(length, device=tokens.device)
     if lengths is not None:
-        _check_lengths(lengths, batch, length)
+        check_lengths(lengths, batch, length)
         tokens = tokens.masked_fill(steps >= lengths[:, None], 0)
     if context is None:
         context = Context(tokens[:, 0], tokens.new_full((batch, window), -1), tokens.new_zeros(batch))
@@ -248,7 +248,8 @@ def _advance(
 # Reading values would break tracing; they are checked where they can be read.
 
 
-def _check_lengths(lengths: Tensor, batch: int, length: int) -> None:
+def check_lengths(lengths: Tensor, batch: int, length: int) -> None:
+    """Refuse lengths that are not one of 0..length for each row."""
     if torch.compiler.is_compiling():
         return
     if lengths.shape != (batch,) or ((lengths < 0) | (lengths > length)).any():
@@ -262,7 +263,8 @@ def _check_positions(position: Int[Tensor, " batch"], max_length: int | None) ->
         )
 
 
-def _check_values(tokens: Tensor, first: int, end: int, where: str) -> None:
+def check_values(tokens: Tensor, first: int, end: int, where: str) -> None:
+    """Refuse tokens outside of first..end - 1."""
     if torch.compiler.is_compiling() or tokens.numel() == 0:
         return
     lowest, highest = (int(value) for value in tokens.aminmax())

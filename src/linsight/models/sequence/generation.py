@@ -6,13 +6,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from linsight.models.sequence.model import SequenceModel
+from linsight.models.sequence.rwkv import RWKVModel
 
 __all__ = ["generate", "restrict"]
 
 
 @torch.no_grad()
 def generate(
-    model: SequenceModel,
+    model: SequenceModel | RWKVModel,
     prompts: Tensor,
     num_steps: int,
     *,
@@ -112,7 +113,7 @@ def _check(model, prompts, num_steps, lengths, temperature, num_tokens):
     if num_tokens is not None and not 1 <= num_tokens <= model.head.out_features:
         raise ValueError(f"num_tokens: expected 1 to {model.head.out_features}, got {num_tokens}")
     longest = length if lengths is None else max(lengths.tolist(), default=length)
-    limit = model.embedding.max_length
+    limit = model.max_length
     if limit is not None and num_steps and longest + num_steps - 1 > limit:
         raise ValueError(
             f"prompts: the model allows {limit} steps in all, {longest} given and {num_steps} to draw "

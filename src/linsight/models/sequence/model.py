@@ -47,6 +47,11 @@ class SequenceModel(nn.Module):
         self.stack = Stack(config, causal=True)
         self.head = Head(config.dim, num_outputs, features)
 
+    @property
+    def max_length(self) -> int | None:
+        """The most tokens of a row; None for any number."""
+        return self.embedding.max_length
+
     def forward(
         self,
         tokens: Int[Tensor, "batch length"],
