@@ -67,7 +67,7 @@ OTHERWISE = {
 }
 """Another value of every option that says what is computed; by kind, where kinds share the name alone."""
 
-FOURIER = ("s4d",)
+FOURIER = ("s4", "s4d")
 """Kinds whose parallel form is a Fourier transform: T log T."""
 
 HOW = ("kind", "form", "redraw_every", "layer", "num_layers", "value_rank")

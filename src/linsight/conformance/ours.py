@@ -25,6 +25,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "bidirectional": {"mixer": mixers.config("linear", heads=2)},
     "hippo": {"order": 6, "memories": 2},
     "lru": {},
+    "s4": {"states": 8},
     "s4d": {"states": 8},
     "mamba": {"states": 5},
     "mamba2": {"states": 5, "head_dim": 4, "groups": 2},

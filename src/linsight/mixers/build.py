@@ -24,6 +24,7 @@ from linsight.mixers.reformer import ReformerConfig
 from linsight.mixers.retnet import RetNetConfig
 from linsight.mixers.rwkv6 import RWKV6Config
 from linsight.mixers.rwkv7 import RWKV7Config
+from linsight.mixers.s4 import S4Config
 from linsight.mixers.s4d import S4DConfig
 from linsight.mixers.softmax import SoftmaxAttentionConfig
 from linsight.mixers.strided import StridedAttentionConfig
@@ -47,6 +48,7 @@ OneMixerConfig = (
     | RetNetConfig
     | HippoRNNConfig
     | LRUConfig
+    | S4Config
     | S4DConfig
     | GatedDeltaNetConfig
     | MambaConfig
@@ -108,6 +110,7 @@ _CONFIGS: dict[str, type[MixerConfig]] = {
     "bidirectional": BidirectionalConfig,
     "hippo": HippoRNNConfig,
     "lru": LRUConfig,
+    "s4": S4Config,
     "s4d": S4DConfig,
     "gated_delta": GatedDeltaNetConfig,
     "mamba": MambaConfig,

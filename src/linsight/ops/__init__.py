@@ -29,6 +29,7 @@ from linsight.ops.linear import (
     peaked_attention,
     without_autocast,
 )
+from linsight.ops.low_rank import LowRankSystem, low_rank_kernel, low_rank_space, low_rank_space_plan
 from linsight.ops.pattern import Fixed, Part, Pattern, Strided, Window, pattern_attention
 from linsight.ops.rows import take
 from linsight.ops.scan import selective_scan, selective_scan_plan
@@ -36,6 +37,7 @@ from linsight.ops.scan import selective_scan, selective_scan_plan
 __all__ = [
     "WEIGHTS",
     "Fixed",
+    "LowRankSystem",
     "MixedState",
     "OpenBlock",
     "Part",
@@ -61,6 +63,9 @@ __all__ = [
     "global_linear_attention",
     "linear_attention",
     "linear_attention_plan",
+    "low_rank_kernel",
+    "low_rank_space",
+    "low_rank_space_plan",
     "mixed_chunk_attention",
     "pattern_attention",
     "peaked_attention",

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -76,6 +76,7 @@ def test_rows_end_at_their_own_length_whatever_their_padding_holds(length):
         torch.testing.assert_close(call(x, log_decay, read, h, form, size, lengths), want, rtol=0, atol=1e-11)
 
 
+@settings(max_examples=40)
 @given(length=st.integers(2, 90), data=st.data())
 def test_the_split_law(length, data):
     cut = data.draw(st.integers(1, length - 1))

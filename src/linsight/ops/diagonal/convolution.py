@@ -6,7 +6,7 @@ from torch import Tensor
 
 from linsight.ops.linear import accumulator_dtype
 
-__all__ = ["fft_convolution"]
+__all__ = ["fast_size", "fft_convolution"]
 
 
 def fft_convolution(x: Float[Tensor, "B T D"], kernel: Tensor) -> Float[Tensor, "B T D"]:
@@ -41,12 +41,12 @@ def fft_convolution(x: Float[Tensor, "B T D"], kernel: Tensor) -> Float[Tensor, 
     if x.numel() == 0:  # which the transform refuses
         return x.clone()
     kernel = kernel[..., :length].to(exact)
-    places = _fast_size(length + kernel.shape[-1] - 1)
+    places = fast_size(length + kernel.shape[-1] - 1)
     spectrum = torch.fft.rfft(x.mT.to(exact), n=places) * torch.fft.rfft(kernel, n=places)
     return torch.fft.irfft(spectrum, n=places)[..., :length].mT.to(x.dtype)
 
 
-def _fast_size(size: int) -> int:
+def fast_size(size: int) -> int:
     """The least even number from `size` on whose prime factors are 2, 3 and 5: 1,568 becomes 1,600."""
     best = 1 << (size - 1).bit_length()
     best, fives = max(best, 2), 1
