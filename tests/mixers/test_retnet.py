@@ -105,7 +105,7 @@ def test_padding_does_not_decay_the_state(trial, signal):
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="causal: mixer 'retnet' is causal; run it from both ends"):
+    with pytest.raises(ValueError, match="mixer 'retnet' sees the past alone, expected True, got False"):
         mixers.build("retnet", dim=12, heads=3, causal=False)
     with pytest.raises(ValueError, match="rotary positions need an even head dimension, got 9 / 3"):
         mixers.build("retnet", dim=9, heads=3)

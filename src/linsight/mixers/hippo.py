@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from linsight import ops
 from linsight.mixers.base import Cost, Form, Mixer, MixerConfig
+from linsight.mixers.recurrence import check_causal
 from linsight.nn import legs_transition
 
 __all__ = ["HippoRNN", "HippoRNNConfig", "HippoRNNState"]
@@ -102,8 +103,7 @@ class HippoRNN(Mixer):
 
     def __init__(self, dim: int, config: HippoRNNConfig | None = None, *, causal: bool = True) -> None:
         config = config or HippoRNNConfig()
-        if not causal:
-            raise ValueError("mixer 'hippo': causal=False is not there; a recurrence runs one way")
+        check_causal(config.kind, causal)
         super().__init__(dim, causal=True, forms=("naive", "recurrent"), form=config.form)
         self.hidden = config.hidden or dim
         self.order, self.memories = config.order, config.memories

@@ -23,8 +23,10 @@ NEAREST = 1e-6
 class LRUConfig(MixerConfig):
     """LRU: its states, and the ring in which their eigenvalues begin."""
 
-    kind: Literal["lru"] = "lru"
     directions: ClassVar[tuple[bool, ...]] = (True,)
+    replaces_mlp: ClassVar[bool] = True
+
+    kind: Literal["lru"] = "lru"
     states: int | None = None
     """N complex states, shared by all channels; not conjugate pairs. None for as many as channels."""
     r_min: float = 0.0

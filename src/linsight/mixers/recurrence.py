@@ -1,4 +1,4 @@
-"""What mixers that are recurrences share: one direction, and steps that start between 1 ms and 100 ms."""
+"""What mixers that are recurrences share: one direction, and time steps to begin with."""
 
 import math
 
@@ -13,7 +13,8 @@ def check_causal(kind: str, causal: bool) -> None:
     """Refuse `causal=False` of a mixer that sees the past alone."""
     if not causal:
         raise ValueError(
-            f"causal: mixer {kind!r} is a recurrence, which sees the past alone; expected True, got False"
+            f"causal: mixer {kind!r} sees the past alone, expected True, got False; mixer 'bidirectional' "
+            f"runs it from both ends"
         )
 
 

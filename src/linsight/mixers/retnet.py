@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from linsight import ops
 from linsight.mixers.base import Cost, Form, Mixer, MixerConfig
 from linsight.mixers.heads import head_width
+from linsight.mixers.recurrence import check_causal
 from linsight.nn import rotary, simple_rms_norm
 
 __all__ = ["RetNet", "RetNetConfig", "RetNetState"]
@@ -88,10 +89,9 @@ class RetNet(Mixer):
 
     def __init__(self, dim: int, config: RetNetConfig | None = None, *, causal: bool = True) -> None:
         self.config = config = config or RetNetConfig()
+        check_causal(config.kind, causal)
         forms: tuple[Form, ...] = ("naive", "parallel", "chunk", "recurrent")
         super().__init__(dim, causal=causal, forms=forms, form=config.form)
-        if not causal:
-            raise ValueError("causal: mixer 'retnet' is causal; run it from both ends with 'bidirectional'")
         self.heads, self.head_dim = config.heads, head_width("retnet", dim, config.heads)
         if self.head_dim % 2:
             raise ValueError(

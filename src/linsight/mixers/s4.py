@@ -20,8 +20,10 @@ __all__ = ["S4", "S4Config", "S4State"]
 class S4Config(MixerConfig):
     """S4: its states, and the range of its steps."""
 
-    kind: Literal["s4"] = "s4"
     directions: ClassVar[tuple[bool, ...]] = (True,)
+    replaces_mlp: ClassVar[bool] = True
+
+    kind: Literal["s4"] = "s4"
     states: int = 64
     """N of each channel, in conjugate pairs: N / 2 complex numbers."""
     dt_min: float = 1e-3

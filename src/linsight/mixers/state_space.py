@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from linsight import ops
 from linsight.mixers.base import Form, Mixer
+from linsight.mixers.recurrence import check_causal
 
 __all__ = ["FORMS", "StateSpaceMixer", "check_states", "check_steps", "drawn_steps", "slow"]
 
@@ -38,8 +39,7 @@ class StateSpaceMixer(Mixer):
         forms: tuple[Form, ...],
         form: Form,
     ) -> None:
-        if not causal:
-            raise ValueError(f"mixer {kind!r}: causal=False is not there; a recurrence runs one way")
+        check_causal(kind, causal)
         super().__init__(dim, causal=True, forms=forms, form=form)
         self.shape = shape
         self.D = nn.Parameter(torch.randn(dim))
