@@ -1,7 +1,7 @@
 """Every benchmark, by name."""
 
 from benchmarks.case import Case
-from benchmarks.cases import linear_attention, performer, sampling, scan
+from benchmarks.cases import linear_attention, performer, sampling, scan, state_space
 
 __all__ = ["CASES"]
 
@@ -20,6 +20,16 @@ CASES = {
         help="the estimate of softmax attention against softmax itself, and against performer-pytorch",
         tests=("tests/mixers/test_performer.py", "tests/nn/test_random_features.py"),
         tables=performer.forward,
+    ),
+    "s4d_kernel": Case(
+        help="the kernel of a diagonal state space in two levels, and by complex powers",
+        tests=("tests/ops/diagonal",),
+        tables=state_space.kernel,
+    ),
+    "s4d_forms": Case(
+        help="a diagonal state space by Fourier convolution and in chunks",
+        tests=("tests/ops/diagonal",),
+        tables=state_space.forms,
     ),
     "sampling": Case(
         help="a decoding step by the state, by a key-value cache, and by re-running the prefix",
