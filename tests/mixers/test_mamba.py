@@ -109,6 +109,16 @@ def test_states_are_float32_in_a_bfloat16_module(signal):
     assert mixer.state_size(5) == 16 * (3 * 2 + 16 * 4)
 
 
+def test_rates_are_float32_in_a_float16_module(signal):
+    """exp(A_log) passes float16's largest number, 65504, from A_log = 11.1 on: a rate of -inf times 0."""
+    mixer = mixers.build("mamba", dim=8).half()
+    with torch.no_grad():
+        mixer.A_log.fill_(12)
+    y, state = mixer(signal(1, 5, 8).half(), None, torch.tensor([3]))
+    assert y.isfinite().all()
+    assert state.memory.isfinite().all()
+
+
 def test_extreme_rates_and_steps_are_finite(signal):
     """Exponents from 0 to below float32's range, in every form."""
     for rate, bias in ((-200.0, 0.0), (88.0, 0.0), (0.0, -1000.0), (80.0, 50.0)):
