@@ -140,5 +140,5 @@ def test_widths_below_1_are_refused(name):
 
 
 def test_it_is_causal():
-    with pytest.raises(ValueError, match="causal: mixer 'gated_delta' is a recurrence"):
+    with pytest.raises(ValueError, match="causal: mixer 'gated_delta' sees the past alone"):
         mixers.build("gated_delta", dim=8, causal=False)

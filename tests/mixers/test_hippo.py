@@ -141,7 +141,7 @@ def test_sizes_below_1_are_refused():
         ({"order": 0}, "mixer 'hippo': expected order of at least 1, got 0"),
         ({"memories": 0}, "expected memories of at least 1, got 0"),
         ({"hidden": 0}, "expected hidden of at least 1, got 0"),
-        ({"causal": False}, "mixer 'hippo': causal=False"),
+        ({"causal": False}, "mixer 'hippo' sees the past alone"),
     ):
         with pytest.raises(ValueError, match=words):
             mixers.build("hippo", dim=4, **options)

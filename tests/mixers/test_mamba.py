@@ -135,7 +135,7 @@ def test_extreme_rates_and_steps_are_finite(signal):
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="causal: mixer 'mamba' is a recurrence"):
+    with pytest.raises(ValueError, match="causal: mixer 'mamba' sees the past alone"):
         mixers.build("mamba", dim=8, causal=False)
     for name in ("expansion", "states", "step_rank", "taps"):
         with pytest.raises(ValueError, match=f"mixer 'mamba': expected {name} of at least 1, got 0"):

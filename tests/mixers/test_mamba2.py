@@ -148,7 +148,7 @@ def test_any_width_of_whole_heads_is_taken(signal):
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="causal: mixer 'mamba2' is a recurrence"):
+    with pytest.raises(ValueError, match="causal: mixer 'mamba2' sees the past alone"):
         mixers.build("mamba2", dim=8, causal=False)
     with pytest.raises(ValueError, match="dim 9 x expansion 2 are 18 channels; expected whole heads of 4"):
         mixers.build("mamba2", dim=9, head_dim=4)

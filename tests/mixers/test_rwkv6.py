@@ -88,7 +88,7 @@ def test_places_that_do_not_exist_are_refused():
             mixers.build("rwkv6", dim=8, layer=layer, num_layers=num_layers)
     with pytest.raises(ValueError, match="mix_rank: expected at least 1, got 0"):
         mixers.build("rwkv6", dim=8, mix_rank=0)
-    with pytest.raises(ValueError, match="causal: mixer 'rwkv6' is a recurrence"):
+    with pytest.raises(ValueError, match="causal: mixer 'rwkv6' sees the past alone"):
         mixers.build("rwkv6", dim=8, causal=False)
 
 

@@ -151,5 +151,5 @@ def test_refusals():
         mixers.build("rwkv7", dim=8, layer=2, num_layers=2)
     with pytest.raises(ValueError, match="gate_rank: expected at least 1, got 0"):
         mixers.build("rwkv7", dim=8, gate_rank=0)
-    with pytest.raises(ValueError, match="causal: mixer 'rwkv7' is a recurrence"):
+    with pytest.raises(ValueError, match="causal: mixer 'rwkv7' sees the past alone"):
         mixers.build("rwkv7", dim=8, causal=False)

@@ -147,7 +147,7 @@ def test_what_does_not_exist_is_refused():
         ({"states": 0}, "got states 0"),
         ({"dt_min": 0.0}, "mixer 's4d': expected 0 < dt_min <= dt_max, got 0.0 and 0.1"),
         ({"dt_min": 1.0}, "got 1.0 and 0.1"),
-        ({"causal": False}, "mixer 's4d': causal=False"),
+        ({"causal": False}, "mixer 's4d' sees the past alone"),
     ):
         with pytest.raises(ValueError, match=words):
             mixers.build("s4d", dim=4, **options)

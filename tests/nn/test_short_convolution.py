@@ -103,3 +103,9 @@ def test_sums_are_float32_under_autocast():
 def test_refusals(channels, taps, name):
     with pytest.raises(ValueError, match=f"{name}: expected at least 1, got 0"):
         ShortConvolution(channels, taps)
+
+
+def test_a_state_does_not_keep_the_row_that_it_was_made_of():
+    """A view of the last inputs would hold O(T) memory for as long as the state is carried."""
+    _, state = ShortConvolution(3, 4)(torch.randn(2, 1000, 3))
+    assert state.untyped_storage().nbytes() == 4 * 2 * 3 * 3

@@ -73,7 +73,7 @@ class ShortConvolution(nn.Conv1d):
         for tap, weight in enumerate(weights.unbind(0)):
             y = torch.addcmul(y, seen[:, tap : tap + length], weight)
         if valid is None:
-            return y.to(x.dtype), seen[:, length:]
+            return y.to(x.dtype), seen[:, length:].clone()  # a view would keep the whole row
         last = valid.sum(1)[:, None] + torch.arange(held, device=x.device)
         return y.to(x.dtype), ops.take(seen, last)
 
