@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-__all__ = ["accumulated", "complex_of", "pair", "power_parts", "powers"]
+__all__ = ["accumulated", "complex_of", "pair", "power_parts", "powers", "summands"]
 
 FLOOR = -1e30
 """The least logarithm of a magnitude: exp(FLOOR) is 0, and 0 * FLOOR is 0, where 0 * -inf would be NaN."""
@@ -25,6 +25,18 @@ def power_parts(log_decay: Tensor, exponents: Tensor) -> tuple[Tensor, Tensor]:
     magnitude = (log_decay.real.double().clamp(min=FLOOR) * times).exp()
     angle = log_decay.imag.double() * times
     return magnitude * angle.cos(), magnitude * angle.sin()
+
+
+def summands(factor: Complex[Tensor, "*axes"], dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """Complex numbers of `dtype` that add up to `factor`: what rounding leaves over, then what it takes.
+
+    A decay rounded to float32 turns a little more or less, the same way at every token: a memory of 1,000
+    tokens is off by 1.2e-5 of its output, and with both summands by 4e-6, the rounding of the sums.
+    """
+    if factor.dtype == dtype:
+        return (factor,)
+    rounded = factor.to(dtype)
+    return (factor - rounded).to(dtype), rounded
 
 
 def pair(

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from linsight.ops.diagonal.alignment import align_right, valid_tokens
 from linsight.ops.diagonal.arguments import check_call, check_complex
-from linsight.ops.diagonal.powers import accumulated, powers
+from linsight.ops.diagonal.powers import accumulated, powers, summands
 
 __all__ = ["FORMS", "diagonal_recurrence"]
 
@@ -72,7 +72,7 @@ def diagonal_recurrence(
         valid = valid_tokens(x, lengths)[..., None]
         x = torch.where(valid, x, 0)
     if form in ("naive", "recurrent") or (form == "auto" and length == 1):
-        return _by_token(x, log_decay, h, valid)
+        return _by_token(x, log_decay, h, valid, literal=form == "naive")
     size = min(chunk_size or CHUNK, length)
     if valid is None or lengths is None:
         return _by_chunk(x, log_decay, h, size)
@@ -82,11 +82,15 @@ def diagonal_recurrence(
     return torch.where(valid, found, 0), start + summed
 
 
-def _by_token(x: Tensor, log_decay: Tensor, h: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
-    decay = powers(log_decay, x.real.new_ones(())).to(x.dtype)
+def _by_token(
+    x: Tensor, log_decay: Tensor, h: Tensor, valid: Tensor | None, *, literal: bool
+) -> tuple[Tensor, Tensor]:
+    decay = powers(log_decay, x.real.new_ones(()))
+    decays = (decay.to(x.dtype),) if literal else summands(decay, x.dtype)
     outputs = []
-    for t, token in enumerate(x.unbind(1)):
-        new = torch.addcmul(token, decay, h)
+    for t, new in enumerate(x.unbind(1)):
+        for decay in decays:
+            new = torch.addcmul(new, decay, h)
         h = new if valid is None else torch.where(valid[:, t], new, h)
         outputs.append(new if valid is None else torch.where(valid[:, t], new, 0))
     return torch.stack(outputs, 1), h

@@ -12,7 +12,7 @@ from linsight.ops.diagonal.alignment import align_right, valid_tokens
 from linsight.ops.diagonal.arguments import check_call, check_complex
 from linsight.ops.diagonal.convolution import fft_convolution
 from linsight.ops.diagonal.kernel import diagonal_kernel
-from linsight.ops.diagonal.powers import accumulated, complex_of, pair, power_parts, powers
+from linsight.ops.diagonal.powers import accumulated, complex_of, pair, power_parts, powers, summands
 from linsight.ops.linear import accumulator_dtype, without_autocast
 from linsight.ops.linear.auto import Plan
 
@@ -117,13 +117,15 @@ def diagonal_space_plan(
 
 
 def _by_token(x, log_decay, read, h, valid, *, literal):
-    """Where `literal`, the sum over states is written as it is defined, else as one real product a token."""
-    decay = powers(log_decay, x.new_ones(())).to(h.dtype)
+    """Where `literal`, the equations as they are; else rounding less, and reading by a real product."""
+    decay = powers(log_decay, x.new_ones(()))
+    decays = (decay.to(h.dtype),) if literal else summands(decay, h.dtype)
     weights = read.to(h.dtype)
     parts = torch.stack([weights.real, -weights.imag], -1).flatten(-2)[..., None]
     outputs = []
-    for t, token in enumerate(x.unbind(1)):
-        new = decay * h + token[..., None]
+    for t, new in enumerate(x.to(h.dtype)[..., None].unbind(1)):
+        for decay in decays:
+            new = torch.addcmul(new, decay, h)
         h = new if valid is None else torch.where(valid[:, t, :, None], new, h)
         if literal:
             outputs.append((weights * new).real.sum(-1))
