@@ -177,6 +177,25 @@ def test_extreme_decays_are_finite_and_right(form, chunk_size, exponent):
         assert relative_error(x, exact[name]) < 2e-6, name
 
 
+def test_decays_near_the_least_number_are_resets_and_not_denormal():
+    """exp(-95) = 5.5e-42 in float32, with which every product is slow; exp(-60) = 8.8e-27 is kept."""
+    one, zero = torch.ones(1, 1, 1), torch.zeros(1, 1, 1)
+    for exponent, kept in ((-95.0, 0.0), (-60.0, 8.756511e-27)):
+        rate = torch.full((1, 1), exponent)
+        _, state = ops.selective_scan(zero, one, rate, one, one, initial_state=one, form="chunk")
+        assert state.item() == pytest.approx(kept, rel=1e-6)
+
+
+@pytest.mark.parametrize(("form", "chunk_size"), FORMS)
+@pytest.mark.parametrize("name", ["u", "delta", "B", "C"])
+def test_nan_in_gives_nan_out(form, chunk_size, name):
+    given = arguments(1, 9, 3, 4)
+    given[name][:, 4, 0] = float("nan")
+    y, _ = ops.selective_scan(**given, form=form, chunk_size=chunk_size)
+    assert not y[:, :4].isnan().any()
+    assert y[:, 4].isnan().any()
+
+
 def test_bfloat16_inputs_have_float32_states():
     """512 ones: a bfloat16 sum stops at 256."""
     ones = torch.ones(1, 512, 1, dtype=torch.bfloat16)

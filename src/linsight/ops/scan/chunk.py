@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -13,6 +14,10 @@ __all__ = ["chunk"]
 
 CACHE = 2**20
 """Bytes of the states of a block: as many rows of the batch as fit go together."""
+
+VANISHING = {torch.float32: -69.0, torch.float64: -690.0}
+"""Exponents from here down count as -inf. Their decays, at most 1.1e-30 and 2e-300, leave of a state what the
+next write hides, or denormal numbers: with exponents of -99 a scan took 25 times as long, and now 2.5."""
 
 
 def chunk(
@@ -123,7 +128,8 @@ def _advance(
     states: Float[Tensor, "S+1 R N D"],
 ) -> tuple[Float[Tensor, "C R N D"], Float[Tensor, "C R N D"]]:
     """Decays and states of a block's tokens in these buffers; states[0] is the state before them."""
-    decay = torch.mul(step, A, out=decays[: len(step)]).exp_()
+    exponent = torch.mul(step, A, out=decays[: len(step)])
+    decay = F.threshold_(exponent, VANISHING[A.dtype], float("-inf")).exp_()
     after = torch.mul(write, key, out=states[1 : len(step) + 1])
     h = states[0]
     for keep, new in zip(decay.unbind(0), after.unbind(0), strict=True):
