@@ -129,7 +129,7 @@ def _advance(
 ) -> tuple[Float[Tensor, "C R N D"], Float[Tensor, "C R N D"]]:
     """Decays and states of a block's tokens in these buffers; states[0] is the state before them."""
     exponent = torch.mul(step, A, out=decays[: len(step)])
-    decay = F.threshold_(exponent, VANISHING[A.dtype], float("-inf")).exp_()
+    decay = F.threshold(exponent, VANISHING[A.dtype], float("-inf"), inplace=True).exp_()
     after = torch.mul(write, key, out=states[1 : len(step) + 1])
     h = states[0]
     for keep, new in zip(decay.unbind(0), after.unbind(0), strict=True):
