@@ -6,7 +6,17 @@ import torch
 
 __all__ = ["OPS", "Choice", "choose"]
 
-OPS: dict[str, tuple[str, ...]] = {"linear_attention": ("eager",)}
+OPS: dict[str, tuple[str, ...]] = {
+    name: ("eager",)
+    for name in (
+        "linear_attention",
+        "delta_rule",
+        "selective_scan",
+        "diagonal_space",
+        "diagonal_recurrence",
+        "low_rank_space",
+    )
+}
 """The engines that each op has, fastest first. `eager`, PyTorch's own operations, is last everywhere."""
 
 DEVICES = {"triton": "cuda", "compiled": "cpu"}
