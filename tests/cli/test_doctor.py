@@ -27,7 +27,15 @@ def test_json_for_programs_through_the_real_entry_point(linsight: Command) -> No
 def test_people_read_every_engine_and_why_not_a_faster_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
     printed = capsys.readouterr().out
-    for words in ("environment", "torch", "linear_attention  cpu", "triton: ", "mnist.xz", "CC BY-SA 3.0"):
+    for words in (
+        "environment",
+        "torch",
+        "linear_attention     cpu",
+        "selective_scan  ",
+        "triton: ",
+        "mnist.xz",
+        "CC BY-SA 3.0",
+    ):
         assert words in printed
     assert not any(line != line.rstrip() for line in printed.splitlines())
 

@@ -35,7 +35,9 @@ def test_the_table_names_public_ops():
 
 
 def test_unknown_ops_and_integers_are_refused():
-    with pytest.raises(ValueError, match=r"op: expected one of linear_attention, got 'attention'"):
+    with pytest.raises(
+        ValueError, match=r"op: expected one of linear_attention, delta_rule, .*, got 'attention'"
+    ):
         kernels.choose("attention", "cpu", torch.float32)
     with pytest.raises(TypeError, match=r"dtype: expected a floating-point dtype, got torch\.int64"):
         kernels.choose("linear_attention", "cpu", torch.int64)
