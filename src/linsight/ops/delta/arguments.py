@@ -4,11 +4,12 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from linsight.ops.forms import check_form
 from linsight.ops.linear.arguments import check_extra, check_tokens
 
 __all__ = ["FORMS", "check"]
 
-FORMS = ("auto", "naive", "chunk", "recurrent")
+FORMS = ("naive", "chunk", "recurrent")
 
 
 def check(
@@ -32,12 +33,4 @@ def check(
         check_extra("log_decay", log_decay, q.device, *shapes)
     if initial_state is not None:
         check_extra("initial_state", initial_state, q.device, (batch, heads, features, v.shape[-1]))
-    if form not in FORMS:
-        raise ValueError(f"form: expected one of {', '.join(FORMS)}, got {form!r}")
-    if chunk_size is not None:
-        if form not in ("auto", "chunk"):
-            raise ValueError(
-                f"chunk_size: only forms 'chunk' and 'auto' have chunks, got it with form {form!r}"
-            )
-        if chunk_size < 1:
-            raise ValueError(f"chunk_size: expected at least 1, got {chunk_size}")
+    check_form(FORMS, form, chunk_size)

@@ -1,17 +1,10 @@
 """Which form of the delta rules runs, and in blocks of how many tokens."""
 
-from typing import NamedTuple
+from linsight.ops.forms import Plan
 
-__all__ = ["Plan", "delta_rule_plan"]
+__all__ = ["delta_rule_plan"]
 
 BLOCK = 32
-
-
-class Plan(NamedTuple):
-    """A form, and of `chunk` how many tokens a block has."""
-
-    form: str
-    chunk_size: int | None = None
 
 
 def delta_rule_plan(length: int, *, form: str = "auto", chunk_size: int | None = None) -> Plan:

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from linsight.ops.forms import check_form
+
 __all__ = ["check_call", "check_complex"]
 
 
@@ -10,15 +12,7 @@ def check_call(
     forms: tuple[str, ...], form: str, chunk_size: int | None, lengths: Tensor | None, x: Tensor
 ) -> None:
     """Refuse a form that is not there, chunks of no tokens, and lengths of another shape."""
-    if form not in (*forms, "auto"):
-        raise ValueError(f"form: expected one of auto, {', '.join(forms)}, got {form!r}")
-    if chunk_size is not None:
-        if form not in ("auto", "chunk"):
-            raise ValueError(
-                f"chunk_size: only forms 'chunk' and 'auto' have chunks, got it with form {form!r}"
-            )
-        if chunk_size < 1:
-            raise ValueError(f"chunk_size: expected at least 1, got {chunk_size}")
+    check_form(forms, form, chunk_size)
     if lengths is not None and (
         lengths.shape != x.shape[:1] or lengths.dtype not in (torch.int64, torch.int32)
     ):

@@ -13,8 +13,8 @@ from linsight.ops.diagonal.arguments import check_call, check_complex
 from linsight.ops.diagonal.convolution import fft_convolution
 from linsight.ops.diagonal.kernel import diagonal_kernel
 from linsight.ops.diagonal.powers import accumulated, complex_of, pair, power_parts, powers, summands
+from linsight.ops.forms import Plan
 from linsight.ops.linear import accumulator_dtype, without_autocast
-from linsight.ops.linear.auto import Plan
 
 __all__ = ["FORMS", "diagonal_space", "diagonal_space_plan"]
 

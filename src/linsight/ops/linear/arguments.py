@@ -3,9 +3,11 @@
 import torch
 from torch import Tensor
 
+from linsight.ops.forms import check_form
+
 __all__ = ["FORMS", "check", "check_extra", "check_state", "check_tokens"]
 
-FORMS = ("auto", "naive", "parallel", "chunk", "recurrent")
+FORMS = ("naive", "parallel", "chunk", "recurrent")
 READS = ("after", "before")
 
 
@@ -42,15 +44,7 @@ def check(
     batch, length, heads, features = q.shape
     if read not in READS:
         raise ValueError(f"read: expected 'after' or 'before', got {read!r}")
-    if form not in FORMS:
-        raise ValueError(f"form: expected one of {', '.join(FORMS)}, got {form!r}")
-    if chunk_size is not None:
-        if form not in ("auto", "chunk"):
-            raise ValueError(
-                f"chunk_size: only forms 'chunk' and 'auto' have chunks, got it with form {form!r}"
-            )
-        if chunk_size < 1:
-            raise ValueError(f"chunk_size: expected at least 1, got {chunk_size}")
+    check_form(FORMS, form, chunk_size)
     if log_decay is not None:
         check_extra(
             "log_decay",

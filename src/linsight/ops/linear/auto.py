@@ -1,23 +1,15 @@
 """Which form of linear attention runs, and in blocks of how many tokens."""
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
+from linsight.ops.forms import Plan
 from linsight.ops.linear.precision import product_dtype
 
-__all__ = ["Plan", "linear_attention_plan"]
+__all__ = ["linear_attention_plan"]
 
 CACHE = 2**20
 """Bytes that one array of a block may take: the second-level cache of one core."""
-
-
-class Plan(NamedTuple):
-    """A form, and of `chunk` how many tokens a block has."""
-
-    form: str
-    chunk_size: int | None = None
 
 
 def linear_attention_plan(

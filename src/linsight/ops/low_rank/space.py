@@ -9,8 +9,8 @@ from linsight.ops.diagonal import diagonal_space_plan, fft_convolution
 from linsight.ops.diagonal.alignment import valid_tokens
 from linsight.ops.diagonal.arguments import check_call, check_complex
 from linsight.ops.diagonal.powers import accumulated
+from linsight.ops.forms import Plan
 from linsight.ops.linear import accumulator_dtype, without_autocast
-from linsight.ops.linear.auto import Plan
 from linsight.ops.low_rank.kernel import low_rank_kernel
 from linsight.ops.low_rank.system import LowRankSystem, dense_steps, real_parts, steps
 

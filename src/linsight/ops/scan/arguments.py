@@ -2,9 +2,11 @@
 
 from torch import Tensor
 
+from linsight.ops.forms import check_form
+
 __all__ = ["check"]
 
-FORMS = ("auto", "naive", "chunk", "recurrent")
+FORMS = ("naive", "chunk", "recurrent")
 
 
 def check(
@@ -20,15 +22,7 @@ def check(
     chunk_size: int | None,
 ) -> None:
     """Refuse what `selective_scan` cannot compute. Looks at shapes and dtypes, never at values."""
-    if form not in FORMS:
-        raise ValueError(f"form: expected one of {', '.join(FORMS)}, got {form!r}")
-    if chunk_size is not None:
-        if form not in ("auto", "chunk"):
-            raise ValueError(
-                f"chunk_size: only forms 'chunk' and 'auto' have chunks, got it with form {form!r}"
-            )
-        if chunk_size < 1:
-            raise ValueError(f"chunk_size: expected at least 1, got {chunk_size}")
+    check_form(FORMS, form, chunk_size)
     for name, x, axes in (("u", u, "(batch, length, channels)"), ("A", A, "(channels, states)")):
         _check_kind(name, x)
         if x.ndim != axes.count(",") + 1:

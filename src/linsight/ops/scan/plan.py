@@ -1,20 +1,13 @@
 """Which form of the selective scan runs, and in blocks of how many tokens."""
 
-from typing import NamedTuple
-
 from torch import Tensor
 
-__all__ = ["Plan", "selective_scan_plan"]
+from linsight.ops.forms import Plan
+
+__all__ = ["selective_scan_plan"]
 
 CHUNK = 32
 """Tokens of a block."""
-
-
-class Plan(NamedTuple):
-    """A form, and of `chunk` how many tokens a block has."""
-
-    form: str
-    chunk_size: int | None = None
 
 
 def selective_scan_plan(u: Tensor, *, form: str = "auto", chunk_size: int | None = None) -> Plan:

@@ -1,0 +1,25 @@
+"""How an op in several forms says which one runs, and refuses one that it has not."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+__all__ = ["Plan", "check_form"]
+
+
+class Plan(NamedTuple):
+    """A form, and of `chunk` how many tokens a block has."""
+
+    form: str
+    chunk_size: int | None = None
+
+
+def check_form(forms: Sequence[str], form: str, chunk_size: int | None) -> None:
+    """Refuse a form that is not there, and blocks of no tokens or of a form without blocks."""
+    if form not in ("auto", *forms):
+        raise ValueError(f"form: expected one of auto, {', '.join(forms)}, got {form!r}")
+    if chunk_size is None:
+        return
+    if form not in ("auto", "chunk"):
+        raise ValueError(f"chunk_size: only forms 'chunk' and 'auto' have chunks, got it with form {form!r}")
+    if chunk_size < 1:
+        raise ValueError(f"chunk_size: expected at least 1, got {chunk_size}")
