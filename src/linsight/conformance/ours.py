@@ -56,7 +56,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
 """Options of a kind, beside its default, that compute something else."""
 
 STEPS: dict[str, Callable[[torch.Tensor, float], torch.Tensor]] = {
-    kind: lambda A, dt: ops.discretise_diagonal(A, torch.tensor(dt))[0].exp() for kind in ("s4d",)
+    "s4d": lambda A, dt: ops.discretise_diagonal(A, torch.tensor(dt))[0].exp()
 }
 """How a kind takes a diagonal system into steps."""
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from linsight.mixers.base import Form, Mixer
-from linsight.nn import RelativeBias
+from linsight.nn import RelativeBias, undecayed
 
 __all__ = ["GatedMixer"]
 
@@ -50,7 +50,7 @@ class GatedMixer(Mixer):
         self.gamma = nn.Parameter(0.02 * torch.randn(pairs, self.key_dim))
         self.beta = nn.Parameter(torch.zeros(pairs, self.key_dim))
         for parameter in (self.gamma, self.beta):
-            parameter._no_weight_decay = True  # pyright: ignore[reportAttributeAccessIssue]
+            undecayed(parameter)
         self.bias = RelativeBias(causal=causal, initial=BIAS)
         self.out = nn.Linear(self.value_dim, dim, bias=False)
 

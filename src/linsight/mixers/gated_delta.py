@@ -12,7 +12,7 @@ from linsight import ops
 from linsight.mixers.base import Cost, Form, Mixer, MixerConfig
 from linsight.mixers.heads import head_width
 from linsight.mixers.recurrence import check_causal, initial_steps
-from linsight.nn import ShortConvolution, simple_rms_norm
+from linsight.nn import GatedRMSNorm, ShortConvolution, undecayed
 
 __all__ = ["GatedDeltaNet", "GatedDeltaNetConfig", "GatedDeltaNetState"]
 
@@ -111,12 +111,12 @@ class GatedDeltaNet(Mixer):
         self.A_log = nn.Parameter(torch.empty(self.heads))
         self.dt_bias = nn.Parameter(torch.empty(self.heads))
         for parameter in (self.A_log, self.dt_bias):
-            parameter._no_weight_decay = True  # pyright: ignore[reportAttributeAccessIssue]
+            undecayed(parameter)
         self.q_conv1d = ShortConvolution(keys, config.taps, bias=False)
         self.k_conv1d = ShortConvolution(keys, config.taps, bias=False)
         self.v_conv1d = ShortConvolution(values, config.taps, bias=False)
         self.g_proj = nn.Linear(dim, values, bias=False)
-        self.o_norm = nn.RMSNorm(self.value_width, eps=self.eps)
+        self.o_norm = GatedRMSNorm(self.value_width, before_gate=True, eps=self.eps)
         self.o_proj = nn.Linear(values, dim, bias=False)
         self.reset_decay()
 
@@ -159,8 +159,8 @@ class GatedDeltaNet(Mixer):
             form=form,
         )
         gate = self.g_proj(x)
-        o = simple_rms_norm(o, self.eps) * self.o_norm.weight.to(exact)
-        y = self.o_proj((o.flatten(2) * F.silu(gate.to(exact))).to(gate.dtype))
+        o = self.o_norm(o, gate.unflatten(-1, o.shape[2:])).flatten(2)
+        y = self.o_proj(o.to(gate.dtype))
         return y, GatedDeltaNetState(q_state, k_state, v_state, memory)
 
     def initial_state(self, batch, *, dtype=None, device=None):

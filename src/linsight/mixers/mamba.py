@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from linsight import ops
 from linsight.mixers.base import Cost, Form, Mixer, MixerConfig
 from linsight.mixers.recurrence import check_causal, initial_steps
-from linsight.nn import ShortConvolution
+from linsight.nn import ShortConvolution, undecayed
 
 __all__ = ["Mamba", "MambaConfig", "MambaState"]
 
@@ -114,7 +114,7 @@ class Mamba(Mixer):
         with torch.no_grad():
             self.dt_proj.bias.copy_(initial_steps(channels))
         for parameter in (self.A_log, self.D, self.dt_proj.bias):
-            parameter._no_weight_decay = True  # pyright: ignore[reportAttributeAccessIssue]
+            undecayed(parameter)
 
     def mix(self, x, state, valid):
         """Project, convolve, choose steps, scan, gate, project."""

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["check_causal", "initial_steps"]
+__all__ = ["check_causal", "initial_steps", "log_uniform"]
 
 
 def check_causal(kind: str, causal: bool) -> None:
@@ -20,5 +20,11 @@ def check_causal(kind: str, causal: bool) -> None:
 
 def initial_steps(number: int) -> Float[Tensor, " number"]:
     """Biases whose softplus is uniform in its logarithm between 0.001 and 0.1, as Mamba's time steps."""
-    steps = torch.exp(torch.rand(number) * math.log(100) + math.log(1e-3)).clamp(min=1e-4)
+    steps = log_uniform(number, 1e-3, 0.1).exp().clamp(min=1e-4)
     return steps + torch.log(-torch.expm1(-steps))
+
+
+def log_uniform(number: int, least: float, most: float) -> Float[Tensor, " number"]:
+    """Logarithms of random numbers, uniform between those of `least` and `most`."""
+    low, high = math.log(least), math.log(most)
+    return low + (high - low) * torch.rand(number)

@@ -8,9 +8,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from linsight import ops
 from linsight.mixers.base import Form, Mixer, MixerConfig
 from linsight.mixers.heads import head_width
 from linsight.mixers.recurrence import check_causal
+from linsight.nn import undecayed
 
 __all__ = ["RWKVConfig", "RWKVMixer", "channels", "free"]
 
@@ -59,6 +61,8 @@ class RWKVMixer(Mixer):
     """
 
     keeps = ("shift",)
+    state_type: ClassVar[Any]
+    """Of the state: a NamedTuple of `shift` and `memory`."""
     eps = 64e-5
     """Of the norm: 1e-5 times the square of 8, by which the original scales heads of 64."""
 
@@ -90,14 +94,25 @@ class RWKVMixer(Mixer):
         flat = F.group_norm(o.flatten(2).flatten(0, 1), self.heads, weight, bias, self.eps)
         return flat.unflatten(0, o.shape[:2])
 
+    def initial_state(self, batch, *, dtype=None, device=None):
+        """Zeros."""
+        weight, width = self.key.weight, self.head_dim
+        dtype, device = dtype or weight.dtype, device or weight.device
+        exact = ops.accumulator_dtype(dtype)
+        return self.state_type(
+            torch.zeros(batch, self.dim, dtype=dtype, device=device),
+            torch.zeros(batch, self.heads, width, width, dtype=exact, device=device),
+        )
+
+    def state_size(self, length):
+        """Independent of `length`."""
+        dtype = self.key.weight.dtype
+        return self.dim * (dtype.itemsize + self.head_dim * ops.accumulator_dtype(dtype).itemsize)
+
 
 def free(values: Tensor, lr_scale: float = 1.0) -> nn.Parameter:
     """A parameter that is not decayed, and learns `lr_scale` times as fast."""
-    parameter: Any = nn.Parameter(values)
-    parameter._no_weight_decay = True
-    if lr_scale != 1:
-        parameter._lr_scale = lr_scale
-    return parameter
+    return undecayed(nn.Parameter(values), lr_scale=None if lr_scale == 1 else lr_scale)
 
 
 def channels(dim: int, *, last: bool) -> Float[Tensor, "1 1 dim"]:

@@ -64,6 +64,8 @@ class RWKV6(RWKVMixer):
         ValueError: `causal=False`; `heads` does not divide `dim`; a layer outside of 0..num_layers - 1.
     """
 
+    state_type = RWKV6State
+
     def __init__(self, dim: int, config: RWKV6Config | None = None, *, causal: bool = True) -> None:
         config = config or RWKV6Config()
         forms = ("naive", "parallel", "chunk", "recurrent")
@@ -116,21 +118,6 @@ class RWKV6(RWKVMixer):
         gate = self.gate(xg)
         y = self.output((self.normed(o) * F.silu(gate.to(exact))).to(gate.dtype))
         return y, RWKV6State(shift, memory)
-
-    def initial_state(self, batch, *, dtype=None, device=None):
-        """Zeros."""
-        weight, width = self.key.weight, self.head_dim
-        dtype, device = dtype or weight.dtype, device or weight.device
-        exact = ops.accumulator_dtype(dtype)
-        return RWKV6State(
-            torch.zeros(batch, self.dim, dtype=dtype, device=device),
-            torch.zeros(batch, self.heads, width, width, dtype=exact, device=device),
-        )
-
-    def state_size(self, length):
-        """Independent of `length`."""
-        dtype = self.key.weight.dtype
-        return self.dim * (dtype.itemsize + self.head_dim * ops.accumulator_dtype(dtype).itemsize)
 
     def cost(self, length):
         """The quadratic form against the linear ones."""

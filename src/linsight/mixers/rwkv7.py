@@ -77,6 +77,7 @@ class RWKV7(RWKVMixer, RelayMixer):
             call of a later layer without v_first, or with one of another shape.
     """
 
+    state_type = RWKV7State
     period = 32
 
     def __init__(self, dim: int, config: RWKV7Config | None = None, *, causal: bool = True) -> None:
@@ -163,21 +164,6 @@ class RWKV7(RWKVMixer, RelayMixer):
             for name in ("v0", "v1", "v2"):
                 state_dict.pop(prefix + name, None)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-
-    def initial_state(self, batch, *, dtype=None, device=None):
-        """Zeros."""
-        weight, width = self.key.weight, self.head_dim
-        dtype, device = dtype or weight.dtype, device or weight.device
-        exact = ops.accumulator_dtype(dtype)
-        return RWKV7State(
-            torch.zeros(batch, self.dim, dtype=dtype, device=device),
-            torch.zeros(batch, self.heads, width, width, dtype=exact, device=device),
-        )
-
-    def state_size(self, length):
-        """Independent of `length`."""
-        dtype = self.key.weight.dtype
-        return self.dim * (dtype.itemsize + self.head_dim * ops.accumulator_dtype(dtype).itemsize)
 
     def cost(self, length):
         """The blocks of 32 against the steps."""

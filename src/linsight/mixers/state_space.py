@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from linsight import ops
 from linsight.mixers.base import Form, Mixer
 from linsight.mixers.recurrence import check_causal
+from linsight.nn import undecayed
 
-__all__ = ["FORMS", "StateSpaceMixer", "check_states", "check_steps", "drawn_steps", "slow"]
+__all__ = ["FORMS", "StateSpaceMixer", "check_states", "check_steps", "slow"]
 
 FORMS: tuple[Form, ...] = ("naive", "parallel", "chunk", "recurrent")
 
@@ -85,15 +86,6 @@ def check_steps(kind: str, dt_min: float, dt_max: float) -> None:
         raise ValueError(f"mixer {kind!r}: expected 0 < dt_min <= dt_max, got {dt_min} and {dt_max}")
 
 
-def drawn_steps(dim: int, dt_min: float, dt_max: float) -> Float[Tensor, "{dim}"]:
-    """log dt of each channel, uniform between the logarithms of the two."""
-    low, high = math.log(dt_min), math.log(dt_max)
-    return low + (high - low) * torch.rand(dim)
-
-
 def slow(value: Tensor) -> nn.Parameter:
     """A parameter of the dynamics: no weight decay, and a learning rate of at most 1e-3."""
-    parameter = nn.Parameter(value.float())
-    for name, wish in (("_no_weight_decay", True), ("_lr_max_absolute", 1e-3)):
-        setattr(parameter, name, wish)
-    return parameter
+    return undecayed(nn.Parameter(value.float()), lr_max=1e-3)

@@ -2,6 +2,7 @@
 
 from linsight.nn.feature_maps import FeatureMap, feature_map, feature_maps
 from linsight.nn.glu import GatedMLP
+from linsight.nn.hints import undecayed
 from linsight.nn.hippo import (
     HippoMeasure,
     NormalLowRank,
@@ -43,4 +44,5 @@ __all__ = [
     "rotary",
     "simple_rms_norm",
     "token_shift",
+    "undecayed",
 ]
