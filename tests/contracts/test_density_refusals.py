@@ -2,7 +2,9 @@
 
 import pytest
 import torch
-from toys import Toy
+from toys import Toy, prefix
+
+from linsight.densities import Given
 
 
 @pytest.fixture(scope="module")
@@ -95,12 +97,22 @@ def test_a_place_the_label_does_not_have(has, asks):
     refused(ValueError, "label", lambda: density.class_log_prob(X, label=asks))
 
 
-def test_known_patches_that_do_not_fit(density):
-    refused(ValueError, "known", lambda: density.sample(2, known=X, count=1))
-    refused(ValueError, "known", lambda: density.sample(3, count=1))
-    for count in (-1, 5):
-        refused(ValueError, "count", lambda count=count: density.sample(3, known=X, count=count))
-    refused(ValueError, "known.*2|2.*known", lambda: density.sample(3, known=X + 2, count=1))
+def test_known_pixels_that_do_not_fit(density):
+    given = prefix(density, X, 1)
+    refused(ValueError, r"given.images.*2.*3", lambda: density.sample(2, given=given))
+    refused(ValueError, r"given.images.*2", lambda: density.sample(3, given=Given(X + 2, given.mask)))
+    for mask in (given.mask.int(), given.mask[:1]):
+        refused(ValueError, r"given.mask", lambda mask=mask: density.sample(3, given=Given(X, mask)))
+
+
+def test_known_pixels_after_unknown_ones(density):
+    """Their posterior is not sampled by taking pixels in order, and is not pretended to be."""
+    last = torch.zeros(2, 4, dtype=torch.bool)
+    last[1, 3] = True
+    refused(
+        ValueError, r"given.*first in the order.*inpaint", lambda: density.sample(3, given=Given(X, last))
+    )
+    refused(ValueError, r"mask.*no order", lambda: density.knowing(last))
 
 
 @pytest.mark.parametrize("n", [0, -1])

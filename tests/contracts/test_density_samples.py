@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from toys import CLASSES, PRIOR, Toy, chi_square, lawful
+from toys import CLASSES, PIXEL_TOYS, PRIOR, Toy, chi_square, lawful, prefix
 
 NUMBER = 10_000
 TOYS = [
@@ -14,6 +14,7 @@ TOYS = [
     Toy(2, 4, (1, 1), "both"),
     Toy(2, 4, (2, 2), "both", "softmax"),
     Toy(3, 4, (3, 2), "both"),
+    *(toy for toy in PIXEL_TOYS if toy.height == 2),
 ]
 
 
@@ -60,14 +61,13 @@ def test_the_chi_square_test_can_fail(toy):
 def test_a_known_prefix_is_kept_and_the_rest_follows_the_posterior(toy, count):
     """Exact in-painting. With y first the label must be drawn given the known patches, not from the prior."""
     density = toy.trained()
-    size = math.prod(toy.patch)
-    seen = density.order[: count * size]
+    seen = density.order[: count * density.cell_pixels]
     known = lawful(toy.height, toy.width, 1)[0]
     matching = (toy.images.flatten(1)[:, seen] == known.flatten(1)[:, seen]).all(1)
     images = toy.images[matching]
     for place in places(toy):
         samples = density.sample(
-            NUMBER, generator=seeded(), known=known.expand(NUMBER, -1, -1), count=count, **place
+            NUMBER, generator=seeded(), given=prefix(density, known.expand(NUMBER, -1, -1), count), **place
         )
         assert (samples.flatten(1)[:, seen] == known.flatten(1)[:, seen]).all()
         log_p = density.log_prob(images, **place)
@@ -85,7 +85,7 @@ def test_a_known_prefix_with_a_label_follows_its_posterior(toy):
     for y in range(CLASSES):
         labels = torch.full((NUMBER,), y)
         samples = density.sample(
-            NUMBER, labels, generator=seeded(), known=known.expand(NUMBER, -1, -1), count=1
+            NUMBER, labels, generator=seeded(), given=prefix(density, known.expand(NUMBER, -1, -1), 1)
         )
         log_p = density.log_prob_given(images, torch.full((len(images),), y))
         assert chi_square(samples, log_p - log_p.logsumexp(0), images) > 1e-4
@@ -97,7 +97,7 @@ def test_what_follows_the_known_patches_in_the_given_images_does_not_matter(toy)
     other = known.flatten(1).clone()
     other[:, density.order[math.prod(toy.patch) :]] ^= 1
     samples = [
-        density.sample(64, generator=seeded(), known=images, count=1)
+        density.sample(64, generator=seeded(), given=prefix(density, images, 1))
         for images in (known, other.reshape(known.shape))
     ]
     assert torch.equal(*samples)
@@ -107,7 +107,7 @@ def test_all_patches_known_returns_the_images(toy):
     density = toy.trained()
     known = toy.images[:16]
     patches = toy.height * toy.width // math.prod(toy.patch)
-    assert torch.equal(density.sample(16, generator=seeded(), known=known, count=patches), known)
+    assert torch.equal(density.sample(16, generator=seeded(), given=prefix(density, known, patches)), known)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 2.0])

@@ -3,13 +3,14 @@
 import functools
 import itertools
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from scipy import stats
 from torch import Tensor
 
-from linsight import mixers
+from linsight import densities, mixers
+from linsight.densities import Autoregressive, Given, PixelDensity
 from linsight.models.sequence import ImageDensity, ImageDensityConfig, SequenceConfig
 
 CLASSES = 3
@@ -29,6 +30,13 @@ def index_of(images: Tensor) -> Tensor:
     return (flat << torch.arange(flat.shape[1] - 1, -1, -1)).sum(1)
 
 
+def prefix(density: Autoregressive, images: Tensor, count: int) -> Given:
+    """Images of which the first `count` cells are known."""
+    mask = torch.zeros(images[0].numel(), dtype=torch.bool)
+    mask[density.order[: count * density.cell_pixels]] = True
+    return Given(images, mask.view(images.shape[1:]))
+
+
 def lawful(height: int, width: int, number: int) -> tuple[Tensor, Tensor]:
     """Images with a law worth learning: class templates, 15 % of pixels flipped, the last = the first."""
     generator = torch.Generator().manual_seed(3)
@@ -42,16 +50,23 @@ def lawful(height: int, width: int, number: int) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Toy:
-    """One configuration of an image density."""
+    """One configuration of an image density: of patches and a mixer, or of pixels and a kind with options."""
 
     height: int
     width: int
     patch: tuple[int, int]
     label: Literal["none", "first", "last", "both"]
     mixer: str = "linear"
+    kind: str = ""
+    options: tuple[tuple[str, object], ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.height}x{self.width}-by-{self.patch[0]}x{self.patch[1]}-{self.label}-{self.mixer}"
+        size = f"{self.height}x{self.width}"
+        if self.kind:
+            return "-".join(
+                [self.kind, size, self.label, *(f"{name}={value}" for name, value in self.options)]
+            )
+        return f"{size}-by-{self.patch[0]}x{self.patch[1]}-{self.label}-{self.mixer}"
 
     @property
     def images(self) -> Tensor:
@@ -66,11 +81,23 @@ class Toy:
     def joint(self) -> bool:
         return self.label != "none"
 
-    def build(self, seed: int = 0) -> ImageDensity:
+    def build(self, seed: int = 0) -> Any:
         """A density in float64 with the weights of `seed`, its prior counted."""
         torch.manual_seed(seed)
+        density = self._pixels() if self.kind else self._patches()
+        if self.joint:
+            density.fit_prior(PRIOR)
+        return density.to(torch.float64)
+
+    def _pixels(self) -> PixelDensity:
+        return densities.build(
+            self.kind, height=self.height, width=self.width, classes=CLASSES, label=self.label,
+            **dict(self.options),
+        )  # fmt: skip
+
+    def _patches(self) -> ImageDensity:
         options = {"positions": "rotary"} if self.mixer == "softmax" else {}
-        density = ImageDensityConfig(
+        return ImageDensityConfig(
             height=self.height,
             width=self.width,
             patch=self.patch,
@@ -80,17 +107,14 @@ class Toy:
                 dim=8, layers=2, mlp_dim=16, mixers=(mixers.config(self.mixer, heads=2, **options),)
             ),
         ).build()
-        if self.joint:
-            density.fit_prior(PRIOR)
-        return density.to(torch.float64)
 
-    def trained(self, steps: int = 50) -> ImageDensity:
+    def trained(self, steps: int = 50) -> Any:
         """The density after `steps` of Adam on `lawful` images; the same object at every call."""
         return _trained(self, steps)
 
 
 @functools.cache
-def _trained(toy: Toy, steps: int) -> ImageDensity:
+def _trained(toy: Toy, steps: int) -> Any:
     density = toy.build()
     optimiser = torch.optim.Adam(density.parameters(), lr=0.02)
     x, y = lawful(toy.height, toy.width, 1600)
@@ -101,6 +125,29 @@ def _trained(toy: Toy, steps: int) -> ImageDensity:
         loss.backward()
         optimiser.step()
     return density.eval().requires_grad_(False)
+
+
+def pixels(kind: str, **options: object) -> list[Toy]:
+    """Toys of a density of pixels: every place of the label, both sizes, both orders."""
+    chosen = tuple(options.items())
+    random = (*chosen, ("order", "random"))
+    return [
+        *(Toy(2, 4, (1, 1), label, kind=kind, options=chosen) for label in ("none", "first", "last")),
+        Toy(2, 4, (1, 1), "both", kind=kind, options=random),
+        Toy(3, 4, (1, 1), "both", kind=kind, options=chosen),
+        Toy(3, 4, (1, 1), "none", kind=kind, options=random),
+    ]
+
+
+PIXEL_TOYS = [*pixels("fvsbn")]
+"""Every kind of `densities.kinds()`; test_densities.py sees to it that none is left out."""
+
+
+def logits_in_order(density: Any, x: Tensor, y: Tensor | None) -> Tensor:
+    """`(batch, cells, values)`: every cell's logits at its place in the first member's order."""
+    if isinstance(density, ImageDensity):
+        return density.token_logits(x, y)
+    return density.logits(x, y).flatten(1)[:, density.order, None]
 
 
 def chi_square(samples: Tensor, log_p: Tensor, images: Tensor) -> float:

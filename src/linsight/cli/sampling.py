@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from linsight import reports
-from linsight.models.sequence import ImageDensity
+from linsight.densities import Autoregressive, Given
 from linsight.tasks.exhibits import Grid
 from linsight.tasks.generate import GenerateTask
 from linsight.training.files import write_atomically
@@ -39,11 +39,18 @@ class Request:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What is given: labels, and images of which the first `count` patches are kept."""
+    """What is given: labels, and the upper rows of images."""
 
     labels: Tensor | None
-    images: Tensor | None
-    count: int
+    given: Given | None
+
+    def part(self, first: int) -> tuple[Tensor | None, Given | None]:
+        """Of the batch of images that begins at `first`."""
+        rows = slice(first, first + BATCH)
+        return (
+            None if self.labels is None else self.labels[rows],
+            None if self.given is None else self.given.rows(rows),
+        )
 
 
 @torch.inference_mode()
@@ -58,44 +65,38 @@ def sample(run: Run, request: Request, *, as_json: bool = False) -> Path:
     prompt = _prompt(request, run, model, device)
     generator = torch.Generator(device).manual_seed(request.seed)
     begin = time.perf_counter()
-    drawn = torch.cat(
-        [
-            model.sample(
-                min(BATCH, request.number - first),
-                None if prompt.labels is None else prompt.labels[first : first + BATCH],
-                temperature=request.temperature,
-                generator=generator,
-                known=None if prompt.images is None else prompt.images[first : first + BATCH],
-                count=prompt.count,
-            )
-            for first in range(0, request.number, BATCH)
-        ]
-    )
+    drawn = []
+    for first in range(0, request.number, BATCH):
+        labels, given = prompt.part(first)
+        number = min(BATCH, request.number - first)
+        drawn.append(
+            model.sample(number, labels, temperature=request.temperature, generator=generator, given=given)
+        )
     seconds = time.perf_counter() - begin
-    out = _save(request.out or run.folder / "samples.png", model, prompt, drawn)
-    found = _measured(request, model, model.patches.number - prompt.count, seconds)
+    out = _save(request.out or run.folder / "samples.png", prompt, torch.cat(drawn))
+    found = _measured(request, model, prompt, seconds)
     _tell(found, out, as_json=as_json)
     return out
 
 
-def _density(run: Run, model: nn.Module) -> ImageDensity:
-    if not isinstance(model, ImageDensity):
+def _density(run: Run, model: nn.Module) -> Autoregressive:
+    if not isinstance(model, Autoregressive):
         raise ValueError(
             f"{run.folder}: expected the model of a task that draws images, got {type(model).__name__}"
         )
     return model
 
 
-def _prompt(request: Request, run: Run, model: ImageDensity, device: torch.device) -> Prompt:
+def _prompt(request: Request, run: Run, model: Autoregressive, device: torch.device) -> Prompt:
     labels = None
     if request.label is not None:
         if not 0 <= request.label < model.classes:
             raise ValueError(f"--label: expected 0 to {model.classes - 1}, got {request.label}")
         labels = torch.full((request.number,), request.label, device=device)
     if request.inpaint is None:
-        return Prompt(labels, None, 0)
+        return Prompt(labels, None)
     task = run.config.task.build()
-    assert isinstance(task, GenerateTask)  # the task of an ImageDensity
+    assert isinstance(task, GenerateTask)  # the task of such a density
     images, found = task.split("test")
     if request.label is not None:
         images = images[found == request.label]
@@ -103,32 +104,30 @@ def _prompt(request: Request, run: Run, model: ImageDensity, device: torch.devic
         raise ValueError(
             f"--number: expected at most the {len(images)} test images there are, got {request.number}"
         )
-    rows, columns = model.config.patch
-    kept = round(request.inpaint * model.height / rows) * (model.width // columns)
-    return Prompt(labels, images[: request.number].to(device), kept)
+    mask = torch.zeros(model.height, model.width, dtype=torch.bool, device=device)
+    mask[: round(request.inpaint * model.height)] = True
+    return Prompt(labels, Given(images[: request.number].to(device), mask))
 
 
-def _save(out: Path, model: ImageDensity, prompt: Prompt, drawn: Tensor) -> Path:
+def _save(out: Path, prompt: Prompt, drawn: Tensor) -> Path:
     if out.suffix == ".npz":
-        arrays = {"images": drawn, "labels": prompt.labels, "given": prompt.images}
+        arrays = {"images": drawn, "labels": prompt.labels, "given": prompt.given and prompt.given.images}
         content = io.BytesIO()
         np.savez_compressed(content, **{name: a.cpu().numpy() for name, a in arrays.items() if a is not None})
         write_atomically(out, content.getvalue())
     else:
-        reports.save(_picture(model, prompt, drawn), out)
+        reports.save(_picture(prompt, drawn), out)
     return out
 
 
-def _picture(model: ImageDensity, prompt: Prompt, drawn: Tensor) -> Grid:
+def _picture(prompt: Prompt, drawn: Tensor) -> Grid:
     images = drawn.float().cpu().numpy()
-    if prompt.images is None:
+    if prompt.given is None:
         return Grid("samples", "Samples", images, columns=min(16, max(1, round(len(images) ** 0.5))))
     columns = -(-len(images) // -(-len(images) // 16))  # at most 16, in rows as equal as can be
     missing = -len(images) % columns
-    given = prompt.images.float().cpu().numpy()
-    kept_rows = prompt.count // (model.width // model.config.patch[1]) * model.config.patch[0]
-    masked = given.copy()
-    masked[:, kept_rows:] = 0.35
+    given = prompt.given.images.float().cpu().numpy()
+    masked = np.where(prompt.given.mask.cpu().numpy(), given, 0.35)
     stacks = [np.pad(stack, ((0, missing), (0, 0), (0, 0))) for stack in (given, masked, images)]
     # Blocks of three rows: the images, what is kept of them, what was drawn.
     blocks = [
@@ -138,12 +137,15 @@ def _picture(model: ImageDensity, prompt: Prompt, drawn: Tensor) -> Grid:
     return Grid("samples", "In-painting", np.concatenate(blocks), columns, row_labels=labels)
 
 
-def _measured(request: Request, model: ImageDensity, steps: int, seconds: float) -> dict[str, float]:
+def _measured(request: Request, model: Autoregressive, prompt: Prompt, seconds: float) -> dict[str, float]:
     batches = -(-request.number // BATCH)
+    steps = model.num_cells
+    if prompt.given is not None:
+        known = prompt.given.mask.flatten()[model.order].view(model.num_cells, -1).all(1)
+        steps -= int(known.sum())
     # After a whole image: a cache of keys and values grows up to there, a linear mixer's state does not.
-    tokens = torch.zeros(1, model.patches.number, dtype=torch.int64, device=model.log_prior.device)
-    tokens[:, 0] = model.patches.vocabulary
-    _, state = model.network(tokens)
+    start, cells = model.starts(1), model.to_cells(model.log_prior.new_zeros(1, model.height, model.width))
+    state = model.feed(model.begin(start), cells)
     return {
         "images": request.number,
         "steps": steps,

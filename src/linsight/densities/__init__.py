@@ -1,13 +1,30 @@
 """Exact likelihoods: log_prob and sample."""
 
+from linsight.densities.autoregressive import Autoregressive, LabelKind, LabelPlace
 from linsight.densities.base import Density, check_images, check_labels, check_temperature
 from linsight.densities.bernoulli import IndependentBernoulli, NaiveBayes
+from linsight.densities.build import AnyPixelDensityConfig, build, config, kinds
+from linsight.densities.fvsbn import FVSBN, FVSBNConfig
+from linsight.densities.given import Given
+from linsight.densities.pixelwise import PixelDensity, PixelDensityConfig
 
 __all__ = [
+    "FVSBN",
+    "AnyPixelDensityConfig",
+    "Autoregressive",
     "Density",
+    "FVSBNConfig",
+    "Given",
     "IndependentBernoulli",
+    "LabelKind",
+    "LabelPlace",
     "NaiveBayes",
+    "PixelDensity",
+    "PixelDensityConfig",
+    "build",
     "check_images",
     "check_labels",
     "check_temperature",
+    "config",
+    "kinds",
 ]

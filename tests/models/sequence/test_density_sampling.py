@@ -6,7 +6,9 @@ import pytest
 import torch
 from scipy import stats
 from torch import Tensor
+from toys import prefix
 
+from linsight.densities import Given
 from linsight.models.sequence import ImageDensity
 
 
@@ -20,7 +22,7 @@ def test_the_known_patches_are_kept(image_density, label: str, count: int) -> No
     """And those after them are drawn, which here means that they differ."""
     model = image_density("mixed", label=label)
     known = torch.randint(2, (40, 4, 4), dtype=torch.uint8)
-    drawn = model.sample(40, known=known, count=count, generator=_generator())
+    drawn = model.sample(40, given=prefix(model, known, count), generator=_generator())
     assert drawn.dtype == torch.uint8
     assert drawn.max() <= 1
     cells, found = model.patches.to_tokens(known), model.patches.to_tokens(drawn)
@@ -55,7 +57,10 @@ def test_in_painting_draws_from_the_posterior(image_density, built: str, label) 
         images, law = _posterior(model, known, label)
         number = 3000
         drawn = model.sample(
-            number, known=known.expand(number, -1, -1), count=2, label=label, generator=_generator(seed)
+            number,
+            given=prefix(model, known.expand(number, -1, -1), 2),
+            label=label,
+            generator=_generator(seed),
         )
         cells = model.patches.to_tokens
         same = (cells(drawn)[:, None] == cells(images)).all(-1)
@@ -73,7 +78,7 @@ def test_the_generator_decides_the_images_alone(image_density) -> None:
     for options in (
         {},
         {"y": torch.tensor([0, 1, 2, 0, 1])},
-        {"known": known, "count": 2},
+        {"given": prefix(model, known, 2)},
         {"label": "first"},
     ):
         first, again, other = (model.sample(5, generator=_generator(seed), **options) for seed in (1, 1, 2))
@@ -106,11 +111,13 @@ def test_a_label_that_is_given_rules_the_image(image_density) -> None:
     [
         ({"temperature": 0.0}, "temperature: expected a number above 0, got 0.0"),
         (
-            {"known": torch.zeros(2, 4, 4)},
-            "known: expected 2 images and a count of 0 to 4 patches, got 2 and None",
+            {"given": Given(torch.zeros(1, 4, 4), torch.ones(4, 4).bool())},
+            "given.images: expected 2 images, as many as are drawn, got 1",
         ),
-        ({"known": torch.zeros(1, 4, 4), "count": 1}, "known: expected 2 images and a count .* got 1 and 1"),
-        ({"count": 3}, "known: expected images, of which 3 patches are to be kept, got None"),
+        (
+            {"given": Given(torch.zeros(2, 4, 4), torch.ones(4, 4))},
+            r"given.mask: expected bool of shape \(4, 4\), got torch.float32 of \(4, 4\)",
+        ),
         (
             {"y": torch.tensor([0, 1]), "label": "last"},
             "label: expected 'first' or None where y is given, got 'last'",

@@ -1,7 +1,7 @@
 """Sequence models: embedding, blocks with any mixer, head, generation, and densities made of them."""
 
 from linsight.models.sequence.classifier import ClassifierConfig, SequenceClassifier
-from linsight.models.sequence.density import ImageDensity, ImageDensityConfig, LabelPlace
+from linsight.models.sequence.density import ImageDensity, ImageDensityConfig
 from linsight.models.sequence.embedding import Context, RasterEmbedding, TokenEmbedding
 from linsight.models.sequence.generation import generate, restrict
 from linsight.models.sequence.model import SequenceModel, SequenceState
@@ -19,7 +19,6 @@ __all__ = [
     "Context",
     "ImageDensity",
     "ImageDensityConfig",
-    "LabelPlace",
     "Patches",
     "RWKVLayerState",
     "RWKVModel",

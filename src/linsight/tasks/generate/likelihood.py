@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from linsight.densities import IndependentBernoulli, NaiveBayes
+from linsight.densities import Autoregressive, IndependentBernoulli, LabelPlace, NaiveBayes
 from linsight.metrics import (
     Estimate,
     accuracy_compute,
@@ -21,7 +21,6 @@ from linsight.metrics import (
     nll_compute,
     nll_update,
 )
-from linsight.models.sequence import ImageDensity, LabelPlace
 from linsight.tasks.base import Progress, Split
 from linsight.tasks.exhibits import Exhibit, Heatmap, Table
 from linsight.tasks.generate.known import KNOWN_NATS, NOTE
@@ -57,7 +56,7 @@ class _Found(NamedTuple):
 
 @torch.inference_mode()
 def evaluate_likelihood(
-    model: ImageDensity,
+    model: Autoregressive,
     x: Tensor,
     y: Tensor,
     *,
@@ -112,7 +111,7 @@ def evaluate_likelihood(
 
 
 def _batched(
-    model: ImageDensity,
+    model: Autoregressive,
     score: Callable[[Tensor], Tensor],
     x: Tensor,
     what: str,
@@ -145,7 +144,7 @@ def _place_metrics(place: LabelPlace, seen: _Found) -> dict[str, float]:
     }
 
 
-def _counted(model: ImageDensity, training: tuple[Tensor, Tensor]) -> dict[str, NaiveBayes]:
+def _counted(model: Autoregressive, training: tuple[Tensor, Tensor]) -> dict[str, NaiveBayes]:
     """What any model has to beat."""
     size = model.height, model.width
     counted: dict[str, NaiveBayes] = {"independent pixels": IndependentBernoulli(*size).fit(training[0])}

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from linsight.models.sequence import ImageDensity
+from linsight.densities import Autoregressive, Given
 from linsight.tasks.exhibits import Grid
 
 __all__ = ["picture_exhibits"]
@@ -13,7 +13,7 @@ _SEED = 20_220_222
 
 
 @torch.inference_mode()
-def picture_exhibits(model: ImageDensity, x: Tensor, y: Tensor) -> tuple[Grid, ...]:
+def picture_exhibits(model: Autoregressive, x: Tensor, y: Tensor) -> tuple[Grid, ...]:
     """Grids of samples and in-paintings; x and y are images and labels to complete."""
     generator = torch.Generator(model.log_prior.device).manual_seed(_SEED)
     return (
@@ -23,13 +23,13 @@ def picture_exhibits(model: ImageDensity, x: Tensor, y: Tensor) -> tuple[Grid, .
     )
 
 
-def _samples(model: ImageDensity, generator: torch.Generator, number: int = 80) -> Grid:
+def _samples(model: Autoregressive, generator: torch.Generator, number: int = 80) -> Grid:
     images = model.sample(number, generator=generator)
     note = "The first samples drawn, none left out."
     return Grid("samples", "Samples of p(x)", _array(images), columns=16, note=note)
 
 
-def _by_class(model: ImageDensity, generator: torch.Generator, each: int = 12) -> Grid:
+def _by_class(model: Autoregressive, generator: torch.Generator, each: int = 12) -> Grid:
     labels = torch.arange(model.classes, device=model.log_prior.device).repeat_interleave(each)
     images = model.sample(len(labels), labels, generator=generator)
     names = tuple(str(label) for label in range(model.classes))
@@ -37,20 +37,18 @@ def _by_class(model: ImageDensity, generator: torch.Generator, each: int = 12) -
 
 
 def _inpainting(
-    model: ImageDensity, x: Tensor, y: Tensor, generator: torch.Generator, draws: int = 5
+    model: Autoregressive, x: Tensor, y: Tensor, generator: torch.Generator, draws: int = 5
 ) -> Grid:
     """An image of each class, at most ten: itself, its upper half, and draws of the lower half."""
     chosen = list(range(min(10, len(x))))
     if model.classes:
         chosen = [int((y == label).nonzero()[0, 0]) for label in y.unique().tolist()[:10]]
     originals = x[chosen].to(model.log_prior.device)
-    rows, columns = model.config.patch
-    known_rows = model.height // rows // 2
-    count = known_rows * (model.width // columns)
-    given = originals.float()
-    given[:, known_rows * rows :] = 0.35
+    mask = torch.zeros_like(originals[0], dtype=torch.bool)
+    mask[: model.height // 2] = True
+    given = originals.float().masked_fill(~mask, 0.35)
     completed = model.sample(
-        len(originals) * draws, generator=generator, known=originals.repeat(draws, 1, 1), count=count
+        len(originals) * draws, generator=generator, given=Given(originals.repeat(draws, 1, 1), mask)
     )
     images = np.concatenate([_array(originals), _array(given), _array(completed)])
     labels = ("image", "given", *(f"draw {draw + 1}" for draw in range(draws)))

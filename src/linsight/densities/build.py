@@ -1,0 +1,46 @@
+"""The table of densities of pixels and the short way to build one."""
+
+from dataclasses import fields
+from typing import Any
+
+from linsight.densities.fvsbn import FVSBNConfig
+from linsight.densities.pixelwise import PixelDensity, PixelDensityConfig
+
+__all__ = ["AnyPixelDensityConfig", "build", "config", "kinds"]
+
+AnyPixelDensityConfig = FVSBNConfig
+"""The configuration of one density, told apart by `kind`."""
+
+_CONFIGS: dict[str, type[PixelDensityConfig]] = {
+    "fvsbn": FVSBNConfig,
+}
+
+
+def kinds() -> tuple[str, ...]:
+    """The names of all densities of pixels."""
+    return tuple(_CONFIGS)
+
+
+def config(kind: str, **options: Any) -> Any:
+    """The configuration of the density of this name.
+
+    Raises:
+        ValueError: An unknown kind, or an option that this kind does not have.
+    """
+    if kind not in _CONFIGS:
+        raise ValueError(f"density {kind!r} is not known; choose one of {', '.join(_CONFIGS)}")
+    known = [option.name for option in fields(_CONFIGS[kind]) if option.name != "kind"]
+    for option in options:
+        if option not in known:
+            raise ValueError(f"density {kind!r} has no option {option!r}; it has {', '.join(known)}")
+    return _CONFIGS[kind](**options)
+
+
+def build(kind: str, **options: Any) -> PixelDensity:
+    """The density of this name; `options` are the fields of its configuration.
+
+    Example:
+        >>> build("fvsbn", height=8, width=8, label="none")
+        FVSBN()
+    """
+    return config(kind, **options).build()
