@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from linsight import reports
-from linsight.densities import Autoregressive, Given
+from linsight.densities import Autoregressive, Given, state_bytes
 from linsight.tasks.exhibits import Grid
 from linsight.tasks.generate import GenerateTask
 from linsight.training.files import write_atomically
@@ -151,7 +151,7 @@ def _measured(request: Request, model: Autoregressive, prompt: Prompt, seconds: 
         "steps": steps,
         "ms_per_step": 1e3 * seconds / max(1, steps * batches),
         "images_per_second": request.number / seconds,
-        "state_bytes_per_image": _bytes(state),
+        "state_bytes_per_image": state_bytes(state),
         "temperature": request.temperature,
     }
 
@@ -171,10 +171,3 @@ def _tell(found: dict[str, float], out: Path, *, as_json: bool) -> None:
         f"state {found['state_bytes_per_image']:,} bytes per image"
     )
     print(out)
-
-
-def _bytes(state: object) -> int:
-    """The bytes of every tensor in nested tuples."""
-    if isinstance(state, Tensor):
-        return state.nbytes
-    return sum(map(_bytes, state)) if isinstance(state, tuple) else 0

@@ -6,7 +6,9 @@ from linsight.densities.bernoulli import IndependentBernoulli, NaiveBayes
 from linsight.densities.build import AnyPixelDensityConfig, build, config, kinds
 from linsight.densities.fvsbn import FVSBN, FVSBNConfig
 from linsight.densities.given import Given
+from linsight.densities.inpainting import Inpainted, InpaintMode, inpaint
 from linsight.densities.pixelwise import PixelDensity, PixelDensityConfig
+from linsight.densities.states import state_bytes, take_rows
 
 __all__ = [
     "FVSBN",
@@ -16,6 +18,8 @@ __all__ = [
     "FVSBNConfig",
     "Given",
     "IndependentBernoulli",
+    "InpaintMode",
+    "Inpainted",
     "LabelKind",
     "LabelPlace",
     "NaiveBayes",
@@ -26,5 +30,8 @@ __all__ = [
     "check_labels",
     "check_temperature",
     "config",
+    "inpaint",
     "kinds",
+    "state_bytes",
+    "take_rows",
 ]

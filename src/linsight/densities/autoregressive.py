@@ -115,7 +115,7 @@ class Autoregressive(Density):
     @property
     def places(self) -> tuple[LabelPlace, ...]:
         """The places that y can stand in; empty without labels."""
-        return self._places(None) if self.classes else ()
+        return self.places_for(None) if self.classes else ()
 
     @property
     def order(self) -> Int[Tensor, " pixels"]:
@@ -138,14 +138,14 @@ class Autoregressive(Density):
         if y is not None:
             check_labels(y, len(x), self.classes)
         return self._mean(
-            lambda member, place: self._log_prob(x, y, member, place, stepwise), self._places(label)
+            lambda member, place: self._log_prob(x, y, member, place, stepwise), self.places_for(label)
         )
 
     def log_prob_given(self, x: Tensor, y: Tensor, *, stepwise: bool = False) -> Float[Tensor, " batch"]:
         """log p(x | y) `(batch,)` in nats, y first."""
         check_images(x, self.height, self.width)
         check_labels(y, len(x), self.classes)
-        return self._mean(lambda member, _: self._given(x, y, member, stepwise), self._places("first"))
+        return self._mean(lambda member, _: self._given(x, y, member, stepwise), self.places_for("first"))
 
     def class_log_prob(self, x: Tensor, *, label: LabelPlace | None = None) -> Float[Tensor, "batch classes"]:
         """log p(y | x): read off the end where y is last, by Bayes where it is first."""
@@ -158,7 +158,9 @@ class Autoregressive(Density):
         check_images(x, self.height, self.width)
         if self.classes == 0:
             raise ValueError("this density was built without labels: there is no p(x, y)")
-        return self._mean(lambda member, place: self._joint(x, member, place, stepwise), self._places(label))
+        return self._mean(
+            lambda member, place: self._joint(x, member, place, stepwise), self.places_for(label)
+        )
 
     @torch.no_grad()
     def sample(
@@ -261,13 +263,12 @@ class Autoregressive(Density):
         unknown = ~given.mask.flatten()[order].view(self.num_cells, 1, self.cell_pixels)
         return ((seen == bits) | unknown).all(-1)
 
-    @property
-    def _prior(self) -> Float[Tensor, " classes"]:
-        """log p(y), normalised in the dtype of the weights: a float32 buffer cast to float64 is not."""
-        return self.log_prior.log_softmax(0)
+    def places_for(self, label: LabelPlace | None) -> tuple[LabelPlace, ...]:
+        """The factorisations that are asked for; without labels there is one, as if they stood last.
 
-    def _places(self, label: LabelPlace | None) -> tuple[LabelPlace, ...]:
-        """The factorisations that are asked for; without labels there is one, as if they stood last."""
+        Raises:
+            ValueError: y cannot stand there.
+        """
         built = self.label
         if label is None:
             return {"none": ("last",), "both": ("last", "first")}.get(built, (built,))  # pyright: ignore
@@ -276,6 +277,23 @@ class Autoregressive(Density):
         if built not in ("both", label):
             raise ValueError(f"label: this density was built with label {built!r}, so y cannot stand {label}")
         return (label,)
+
+    def start_law(
+        self, label: LabelPlace | None = None
+    ) -> tuple[Int[Tensor, " starts"], Float[Tensor, " starts"]]:
+        """All that may stand before the first cell, and log p of each: labels, none, or both by the coin."""
+        places, scores = self.places_for(label), self.log_prior.new_full((self.classes + 1,), -math.inf)
+        if "first" in places:
+            scores[:-1] = self._prior
+        if "last" in places:
+            scores[-1] = 0
+        starts = scores.isfinite().nonzero()[:, 0]
+        return starts, scores[starts].log_softmax(0)
+
+    @property
+    def _prior(self) -> Float[Tensor, " classes"]:
+        """log p(y), normalised in the dtype of the weights: a float32 buffer cast to float64 is not."""
+        return self.log_prior.log_softmax(0)
 
     def _mean(self, score, places: tuple[LabelPlace, ...]) -> Tensor:
         """log mean exp of score(member, place) over all members and these places."""
@@ -319,29 +337,17 @@ class Autoregressive(Density):
 
     def _draw_starts(self, n, y, given: Given | None, label, generator) -> tuple[Tensor, Tensor]:
         """A member and a start for every image: of the labels y, or drawn from p(member, start | known)."""
-        device = self.log_prior.device
         if y is None:
-            places = self._places(label)
-            scores = self.log_prior.new_full((self.classes + 1,), -math.inf)
-            if "first" in places:
-                scores[:-1] = self._prior
-            if "last" in places:
-                scores[-1] = 0
-            starts = scores.isfinite().nonzero()[:, 0]
-            scores, starts = scores[starts].repeat(self.members), starts.repeat(self.members)
+            starts, scores = self.start_law(label)
             starts = starts.expand(n, -1)
         else:
             check_labels(y, n, self.classes)
             if label == "last":
                 raise ValueError("label: expected 'first' or None where y is given, got 'last'")
-            self._places("first")
-            scores, starts = (
-                self.log_prior.new_zeros(self.members),
-                y.long()[:, None].expand(-1, self.members),
-            )
-        members = torch.arange(self.members, device=device)
-        members = members.repeat_interleave(starts.shape[1] // self.members)
-        scores = scores.expand(n, -1)
+            self.places_for("first")
+            starts, scores = y.long()[:, None], self.log_prior.new_zeros(1)
+        members = torch.arange(self.members, device=scores.device).repeat_interleave(starts.shape[1])
+        starts, scores = starts.repeat(1, self.members), scores.repeat(self.members).expand(n, -1)
         if given is not None and given.mask.any() and starts.shape[1] > 1:
             found = [
                 self._known_score(given, start, member)

@@ -116,7 +116,7 @@ class PixelDensity(Autoregressive):
         if y is not None:
             check_labels(y, len(x), self.classes)
         if self.classes:
-            self._places("last" if y is None else "first")
+            self.places_for("last" if y is None else "first")
         return self.conditionals(self._pixels(x), self.starts(len(x), y), member).pixels.view(x.shape)
 
     def order_of(self, member: int) -> Int[Tensor, " pixels"]:

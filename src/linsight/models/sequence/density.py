@@ -139,7 +139,7 @@ class ImageDensity(Autoregressive):
         if y is not None:
             check_labels(y, len(x), self.classes)
         if self.classes:
-            self._places("last" if y is None else "first")
+            self.places_for("last" if y is None else "first")
         starts = self.patches.vocabulary + self.starts(len(x), y)
         tokens = torch.cat([starts[:, None], self.patches.to_tokens(x)[:, :-1]], dim=1)
         return self.network(tokens)[0][..., : self.patches.vocabulary]
