@@ -30,6 +30,16 @@ VERBS = {
     "sample": Verb(
         "linsight.cli.sample", "sample RUN [options]", "draw from a trained run, save the picture"
     ),
+    "compress": Verb(
+        "linsight.cli.compress",
+        "compress IMAGES --out FILE",
+        "write binary images losslessly by a run's model",
+    ),
+    "decompress": Verb(
+        "linsight.cli.decompress",
+        "decompress FILE --out IMAGES",
+        "read them again, each proven by a checksum",
+    ),
     "check": Verb(
         "linsight.cli.check", "check SUBJECT [options]", "prove the contract of a mixer, ours or anybody's"
     ),

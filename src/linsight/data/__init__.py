@@ -1,6 +1,7 @@
 """Embedded data, readers, binarisation, and the resumable loader; everything here works offline."""
 
 from linsight.data import binarize, noise
+from linsight.data.bitmaps import Bitmaps, bitmap_files, read_bitmaps
 from linsight.data.digits import images, mnist
 from linsight.data.identity import fingerprint, generated_fingerprint
 from linsight.data.listops import LISTOPS, ListOps
@@ -18,6 +19,7 @@ __all__ = [
     "PATHFINDERS",
     "PERMUTATION",
     "SPLITS",
+    "Bitmaps",
     "ListOps",
     "Loader",
     "Pathfinder",
@@ -25,6 +27,7 @@ __all__ = [
     "Recalled",
     "SplitText",
     "binarize",
+    "bitmap_files",
     "classified",
     "fingerprint",
     "generated_fingerprint",
@@ -32,6 +35,7 @@ __all__ = [
     "mnist",
     "noise",
     "permutation",
+    "read_bitmaps",
     "read_text_split",
     "recall",
     "shakespeare",
