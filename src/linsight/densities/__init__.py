@@ -6,7 +6,7 @@ from linsight.densities.bernoulli import IndependentBernoulli, NaiveBayes
 from linsight.densities.build import AnyPixelDensityConfig, build, config, kinds
 from linsight.densities.fvsbn import FVSBN, FVSBNConfig
 from linsight.densities.given import Given
-from linsight.densities.inpainting import Inpainted, InpaintMode, inpaint
+from linsight.densities.inpainting import Inpainted, InpaintMode, exact_mode, inpaint
 from linsight.densities.pixelwise import PixelDensity, PixelDensityConfig
 from linsight.densities.states import state_bytes, take_rows
 
@@ -30,6 +30,7 @@ __all__ = [
     "check_labels",
     "check_temperature",
     "config",
+    "exact_mode",
     "inpaint",
     "kinds",
     "state_bytes",

@@ -50,6 +50,8 @@ class Autoregressive(Density):
     """Pixels of a cell."""
     members: int = 1
     """Orders whose equal mixture this is."""
+    passes: int = 1
+    """Passes of the network that score whole images under one start and order."""
     log_prior: Tensor
 
     def __init__(self, height: int, width: int, classes: int, label: LabelKind) -> None:

@@ -13,7 +13,7 @@ from linsight.densities.base import check_labels
 from linsight.densities.given import Given
 from linsight.densities.states import take_rows
 
-__all__ = ["InpaintMode", "Inpainted", "inpaint"]
+__all__ = ["InpaintMode", "Inpainted", "exact_mode", "inpaint"]
 
 InpaintMode = Literal["prefix", "reorder", "particles", "clamp"]
 
@@ -86,7 +86,12 @@ def inpaint(
         raise ValueError("given.images: expected at least 1 image, got none")
     if mode is not None and mode not in get_args(InpaintMode):
         raise ValueError(f"mode: expected one of {', '.join(get_args(InpaintMode))}, or None, got {mode!r}")
-    mode = mode or _exact_mode(density, given.mask)
+    mode = mode or exact_mode(density, given.mask)
+    if mode is None:
+        raise ValueError(
+            "mode: the known pixels come first in no order of this density, so that none is exact; choose "
+            "'particles', which approaches the posterior, or 'clamp', which is biased"
+        )
     if mode == "prefix":
         return Inpainted(density.sample(n, y, generator=generator, given=given), mode, 0)
     if mode == "reorder":
@@ -109,16 +114,14 @@ def inpaint(
     return _mixed(parts, particles, generator)
 
 
-def _exact_mode(density: Autoregressive, mask: Bool[Tensor, "height width"]) -> InpaintMode:
+def exact_mode(density: Autoregressive, mask: Bool[Tensor, "height width"]) -> InpaintMode | None:
+    """The way to draw exactly where these pixels are known; None where this density has none."""
     if density.knows_first(mask):
         return "prefix"
     try:
         density.knowing(mask)
     except ValueError:
-        raise ValueError(
-            "mode: the known pixels come first in no order of this density, so that none is exact; choose "
-            "'particles', which approaches the posterior, or 'clamp', which is biased"
-        ) from None
+        return None
     return "reorder"
 
 

@@ -42,6 +42,11 @@ class PixelDensityConfig(Config):
         if self.label != "none" and self.classes < 1:
             raise ValueError(f"classes: expected at least 1 with label {self.label!r}, got {self.classes}")
 
+    @property
+    def num_cells(self) -> int:
+        """Steps of an image."""
+        return self.height * self.width
+
     def build(self) -> "PixelDensity":
         """The density."""
         raise NotImplementedError

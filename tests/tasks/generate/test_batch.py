@@ -8,10 +8,12 @@ from scipy import stats
 from linsight.data import binarize, images
 
 INDICES = np.array([3, 49, 0, 17, 8])
+EACH = ("x", "y", "label_first")
+"""What there is of every example; the seed belongs to the batch."""
 
 
 def _equal(one, other) -> bool:
-    return all(torch.equal(one[name], other[name]) for name in ("x", "y", "label_first"))
+    return all(torch.equal(one[name], other[name]) for name in EACH)
 
 
 @pytest.mark.parametrize("binarise", ["dynamic", "fixed", "threshold"])
@@ -22,7 +24,7 @@ def test_an_example_is_the_same_in_any_batch_and_order(task, binarise: str) -> N
     assert _equal(task(binarise=binarise).batch(INDICES, seed=4, epoch=2), whole)
     order = np.array([4, 0, 3])
     part = built.batch(INDICES[order], seed=4, epoch=2)
-    assert _equal(part, {name: tensor[torch.from_numpy(order)] for name, tensor in whole.items()})
+    assert _equal(part, {name: whole[name][torch.from_numpy(order)] for name in EACH})
 
 
 def test_no_global_random_state_is_read_or_moved(task) -> None:
@@ -53,7 +55,18 @@ def test_the_shapes_and_types_of_a_batch(task) -> None:
         "x": ((5, 8, 8), torch.uint8),
         "y": ((5,), torch.int64),
         "label_first": ((5,), torch.bool),
+        "seed": ((), torch.int64),
     }
+
+
+def test_the_seed_of_what_a_model_draws_is_another_in_every_batch(task) -> None:
+    built = task()
+    seeds = {
+        int(built.batch(INDICES[first:], seed=seed, epoch=epoch)["seed"])
+        for first in (0, 1) for seed in (1, 2) for epoch in (0, 1)
+    }  # fmt: skip
+    assert len(seeds) == 8
+    assert built.batch(INDICES, seed=1, epoch=0)["seed"] == built.batch(INDICES, seed=1, epoch=0)["seed"]
 
 
 def test_the_labels_are_those_of_the_examples(task, folder) -> None:

@@ -13,7 +13,7 @@ from linsight.tasks.generate.known import KNOWN_NATS
 
 CPU = torch.device("cpu")
 # What the names of metrics that are no plain share must say.
-UNITS = ("nats", "bits_per_pixel", "per_second")
+UNITS = ("nats", "bits_per_pixel", "bits_per_image", "per_second")
 SHARES = ("accuracy", "calibration_error")
 
 
@@ -102,7 +102,9 @@ def test_without_labels_there_is_p_of_x_alone(evaluated) -> None:
     assert [exhibit.name for exhibit in evaluation.exhibits] == [
         "samples",
         "inpainting",
+        "inpainting_ways",
         "nats",
+        "compression",
         "speed",
         "step_time",
     ]
@@ -144,10 +146,12 @@ def test_the_exhibits_are_all_there_and_well_formed(evaluated) -> None:
         "samples",
         "classes",
         "inpainting",
+        "inpainting_ways",
         "nats",
         "classification",
         "confusion_last",
         "confusion_first",
+        "compression",
         "speed",
         "step_time",
     ]
@@ -177,9 +181,11 @@ def test_the_label_alone_in_front_has_one_table_and_one_matrix(evaluated) -> Non
         "samples",
         "classes",
         "inpainting",
+        "inpainting_ways",
         "nats",
         "classification",
         "confusion_first",
+        "compression",
         "speed",
         "step_time",
     ]
@@ -236,6 +242,45 @@ def test_in_painting_keeps_the_upper_half_and_draws_the_lower(evaluated) -> None
     assert len({draw.tobytes() for draw in rows[2:, 0]}) == 5
     assert (rows[1, :, 4:] == rows[1, 0, 4, 0]).all()
     assert set(np.unique(rows[2:])) == {0.0, 1.0}
+
+
+def test_every_way_of_in_painting_stands_beside_the_others(evaluated) -> None:
+    """None is exact where the right half is given in raster order; all keep it, and the clamp says so."""
+    grid = _tables(evaluated()[2])["inpainting_ways"]
+    assert grid.row_labels == ("image", "given", "particles 1", "particles 2", "clamp 1", "clamp 2")
+    assert "Particles is approximate: 32 particles, smallest effective sample size" in grid.note
+    assert "Clamp is biased" in grid.note
+    rows = grid.images.reshape(6, 3, 8, 8)
+    assert (rows[:, :, :, 4:] == rows[0, :, :, 4:]).all()
+    assert (rows[2] != rows[4]).any()
+
+
+def test_the_coded_bits_are_those_of_the_images_themselves(evaluated) -> None:
+    """Of all 24 test images, at most 32 bits of the last word above the density's own."""
+    built, model, evaluation = evaluated(label="last")
+    x, _ = built.split("test")
+    with torch.no_grad():
+        bits = -model.log_prob(x).double().sum().item() / np.log(2)
+    table = _tables(evaluation)["compression"]
+    assert "24 images, which came back bit for bit" in table.note
+    assert float(table.rows[0][1]) == pytest.approx(bits / 24, abs=0.01)
+    assert bits <= 24 * evaluation.metrics["coded_bits_per_image"] <= bits + 64
+
+
+def test_without_the_coder_the_report_says_what_it_needs(evaluated, monkeypatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    evaluation = evaluated()[2]
+    assert "pip install 'linsight[compress]'" in _tables(evaluation)["compression"].note
+    assert "coded_bits_per_image" not in evaluation.metrics
+
+
+def test_only_the_first_images_are_measured_where_one_says_so(evaluated) -> None:
+    built, model, evaluation = evaluated(label="none", evaluate_images=7)
+    x, _ = built.split("test")
+    with torch.no_grad():
+        nats = -model.log_prob(x[:7]).double().mean().item()
+    assert evaluation.metrics["nll_nats_per_image"] == pytest.approx(nats, rel=1e-6)
+    assert _tables(evaluation)["nats"].rows[0][3] == "this run: test split, 7 images"
 
 
 def test_a_split_of_fewer_images_than_are_shown_is_shown_whole(evaluated) -> None:

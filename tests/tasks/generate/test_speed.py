@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from linsight import densities
 from linsight.mixers import config
 from linsight.models.sequence import ImageDensityConfig, SequenceConfig
 from linsight.tasks.generate.speed import Route, measure_routes, softmax_peer, speed_exhibits
@@ -37,9 +38,12 @@ def test_state_bytes_are_what_the_mixers_say() -> None:
     model = _model()
     state, cache, prefix = measure_routes(model, softmax_peer(model.config), batch=3)
     blocks = model.network.stack.blocks
-    assert state.state_bytes == 3 * sum(block.mixer.state_size(16) for block in blocks)
+    layers = sum(block.mixer.state_size(16) for block in blocks)
     keys_and_values = 2 * 16 * 8 * 4
-    assert cache.state_bytes == 3 * 2 * (keys_and_values + 8)
+    assert cache.state_bytes - state.state_bytes == 3 * (2 * (keys_and_values + 8) - layers)
+    logits = 4 * (2**4 + 10)
+    assert state.state_bytes > 3 * (layers + logits)
+    assert state.state_bytes < 3 * (layers + logits + 8 * 2 * 2 * 16 + 64)  # cells that are looked back to
     assert prefix.state_bytes == 0
 
 
@@ -81,7 +85,17 @@ def test_the_table_compares_every_route_with_the_state() -> None:
     assert float(table.rows[0][4]) == 1.0
     assert metrics["sampled_images_per_second"] == pytest.approx(float(table.rows[0][1]), rel=0.01, abs=0.1)
     assert set(curves.series) == {row[0] for row in table.rows}
-    assert "2 images at a time, 16 tokens each" in table.note
+    assert "2 images at a time, 16 steps each" in table.note
+
+
+def test_a_density_of_pixels_has_a_state_and_no_cache() -> None:
+    model = densities.build("fvsbn", height=4, width=4, label="none").eval()
+    metrics, (table, _) = speed_exhibits(model, batch=2)
+    assert [row[0] for row in table.rows] == ["state", "re-running the prefix"]
+    assert metrics["sampled_images_per_second"] > 0
+    state, _ = measure_routes(model, batch=2)
+    assert state.state_bytes == 2 * 16 * 4
+    assert state.positions == tuple(range(1, 17))
 
 
 def test_first_and_last_steps_of_the_prefix_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from linsight import densities
 from linsight.data import images
 from linsight.models.sequence import ImageDensityConfig
 from linsight.tasks.generate import GenerateConfig
@@ -112,6 +113,24 @@ def test_images_of_another_size_than_the_models_are_refused(folder) -> None:
         GenerateConfig(model=ImageDensityConfig(height=8)).build()
 
 
+def test_a_density_of_pixels_is_trained_by_the_same_task(folder) -> None:
+    """One model, the loss of the task at its own factorisations, and 20 steps that lower it."""
+    config = densities.config("fvsbn", height=8, width=8, classes=3)
+    built = GenerateConfig(data=str(folder), model=config).build()
+    assert built.config.num_tokens == 64
+    model = built.build_model()
+    batch = built.batch(np.arange(32), seed=0, epoch=0)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    losses = []
+    for _ in range(20):
+        loss, _ = built.loss(model, batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] - 3
+
+
 def test_labels_beyond_the_models_classes_are_refused(task) -> None:
     with pytest.raises(ValueError, match=r"model.classes: the labels of .* go up to 2, got 2 classes"):
         task(classes=2)
@@ -129,6 +148,7 @@ def test_a_folder_that_is_not_there_is_refused() -> None:
     ("options", "message"),
     [
         ({"validate_images": 0}, "validate_images: expected at least 1, got 0"),
+        ({"evaluate_images": 0}, "evaluate_images: expected at least 1, got 0"),
         ({"bayes_images": 0}, "bayes_images: expected at least 1, got 0"),
         ({"label_weight": -1.0}, "label_weight: expected a finite number >= 0, got -1.0"),
         ({"label_weight": float("inf")}, "label_weight: expected a finite number >= 0, got inf"),

@@ -53,6 +53,11 @@ class ImageDensityConfig(Config):
         if self.label != "none" and self.classes < 1:
             raise ValueError(f"classes: expected at least 1 with label {self.label!r}, got {self.classes}")
 
+    @property
+    def num_cells(self) -> int:
+        """Steps of an image."""
+        return self.height * self.width // (self.patch[0] * self.patch[1])
+
     def build(self) -> "ImageDensity":
         """The density."""
         return ImageDensity(self)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from linsight.densities import Autoregressive, state_bytes
 from linsight.mixers import config
-from linsight.models.sequence import ImageDensity, ImageDensityConfig, SequenceModel
+from linsight.models.sequence import ImageDensity, ImageDensityConfig
 from linsight.tasks.base import Progress
 from linsight.tasks.exhibits import Curves, Exhibit, Table
 
@@ -19,8 +20,8 @@ __all__ = ["Route", "measure_routes", "speed_exhibits"]
 class Route:
     """Seconds of the decoding steps of one way of sampling, and the bytes that it carries.
 
-    `seconds[i]` is the time of the call that yields the logits after `positions[i]` tokens; `state_bytes` are
-    those of the mixers' states of the whole batch after the last step.
+    `seconds[i]` is the time that it takes to have the logits of the cell number `positions[i]`, the first one
+    being 1; `state_bytes` are those of the state of the whole batch at the last one.
     """
 
     name: str
@@ -39,46 +40,46 @@ class Route:
 
 @torch.inference_mode()
 def measure_routes(
-    model: ImageDensity, peer: ImageDensity, *, batch: int, progress: Progress | None = None
+    model: Autoregressive,
+    peer: ImageDensity | None = None,
+    *,
+    batch: int,
+    progress: Progress | None = None,
 ) -> tuple[Route, ...]:
-    """Time the three routes at this batch size; `peer` is the same network with softmax attention.
+    """Time the routes at this batch size: the state, a peer's cache, and the prefix again and again.
 
-    State and cache are stepped through all positions; the prefix is re-run at nine of them.
+    `peer` is the same network with softmax attention. State and cache are stepped through all cells; the
+    prefix is re-run at nine of them, where one pass of the network scores it.
     """
-    length = model.patches.number
-    # Which cells they are costs nothing; the first one is a start token.
-    tokens = torch.zeros(batch, length, dtype=torch.int64, device=model.log_prior.device)
-    tokens[:, 0] = model.patches.vocabulary
-    mixers = ", ".join(dict.fromkeys(mixer.kind for mixer in model.config.sequence.mixers))
-    routes = []
-    for name, network in (
-        (f"state ({mixers} attention)", model.network),
-        ("key-value cache (softmax attention)", peer.network),
-    ):
-        seconds, state_bytes = _stepped(network, tokens)
-        routes.append(Route(name, tuple(range(1, length + 1)), seconds, state_bytes))
+    what = _mixers(model)
+    stepped = {f"state{what}": model}
+    if peer is not None:
+        stepped["key-value cache (softmax attention)"] = peer
+    total = len(stepped) + (model.passes == 1)
+    routes: list[Route] = []
+    for name, density in stepped.items():
+        seconds, size = _stepped(density, batch)
+        routes.append(Route(name, tuple(range(1, len(seconds) + 1)), seconds, size))
         if progress:
-            progress("sampling speed", len(routes), 3)
-    places = sorted({max(1, round(share * length / 8)) for share in range(9)})
-    seconds = []
-    for n in places:
-        begin = _now(tokens)
-        model.network(tokens[:, :n])
-        seconds.append(_now(tokens) - begin)
-    routes.append(Route(f"re-running the prefix ({mixers} attention)", tuple(places), tuple(seconds), 0))
-    if progress:
-        progress("sampling speed", len(routes), 3)
+            progress("sampling speed", len(routes), total)
+    if model.passes == 1:
+        routes.append(_again(model, f"re-running the prefix{what}", batch))
+        if progress:
+            progress("sampling speed", total, total)
     return tuple(routes)
 
 
 def speed_exhibits(
-    model: ImageDensity, *, batch: int = 64, progress: Progress | None = None
+    model: Autoregressive, *, batch: int = 64, progress: Progress | None = None
 ) -> tuple[dict[str, float], tuple[Exhibit, ...]]:
     """Images per second by each route, and milliseconds per step against the position."""
-    with torch.random.fork_rng(devices=[]):  # the peer's weights are drawn, and nobody's next draw may notice
-        peer = softmax_peer(model.config).to(model.log_prior)
+    peer = None
+    if isinstance(model, ImageDensity):
+        # The peer's weights are drawn, and nobody's next draw may notice.
+        with torch.random.fork_rng(devices=[]):
+            peer = softmax_peer(model.config).to(model.log_prior)
     routes = measure_routes(model, peer, batch=batch, progress=progress)
-    length = model.patches.number
+    length = model.num_cells
     curves = [route.step_seconds(length) for route in routes]
     totals = [route.total_seconds(length) for route in routes]
     rows = tuple(
@@ -101,11 +102,16 @@ def speed_exhibits(
         "MiB carried",
     )
     note = (
-        f"{batch} images at a time, {length} tokens each, float32, wall clock on {torch.get_num_threads()} "
-        "threads, the network alone. The prefix is re-run at nine positions, the steps between interpolated; "
-        "the cache belongs to a network of the same size with softmax attention and untrained weights, which "
-        "cost the same."
+        f"{batch} images at a time, {length} steps each, float32, wall clock on {torch.get_num_threads()} "
+        "threads, the network alone."
     )
+    if model.passes == 1:
+        note += " The prefix is re-run at nine positions, the steps between interpolated."
+    if peer is not None:
+        note += (
+            " The cache belongs to a network of the same size with softmax attention and untrained weights, "
+            "which cost the same."
+        )
     step_time = Curves(
         "step_time",
         "A step's cost against its position",
@@ -113,7 +119,7 @@ def speed_exhibits(
             route.name: (list(route.positions), [1e3 * seconds for seconds in route.seconds])
             for route in routes
         },
-        "position in the sequence (tokens)",
+        "position in the image (steps)",
         f"time of a step (ms, {batch} images)",
         log_y=True,
     )
@@ -129,15 +135,37 @@ def softmax_peer(of: ImageDensityConfig) -> ImageDensity:
     return replace(of, sequence=sequence).build().eval()
 
 
-def _stepped(network: SequenceModel, tokens: torch.Tensor) -> tuple[tuple[float, ...], int]:
-    network(tokens[:, :1])  # the first call of a process is slower than any other
+def _mixers(model: Autoregressive) -> str:
+    """Which mixers carry the state, in brackets; nothing where none does."""
+    if not isinstance(model, ImageDensity):
+        return ""
+    kinds = dict.fromkeys(mixer.kind for mixer in model.config.sequence.mixers)
+    return f" ({', '.join(kinds)} attention)"
+
+
+def _stepped(model: Autoregressive, batch: int) -> tuple[tuple[float, ...], int]:
+    # Which cells they are costs nothing.
+    start, cell = model.starts(batch), torch.zeros_like(model.starts(batch))[:, None]
+    model.read(model.begin(start))  # the first call of a process is slower than any other
     seconds, state = [], None
-    for step in range(tokens.shape[1]):
-        begin = _now(tokens)
-        _, state = network(tokens[:, step : step + 1], state)
-        seconds.append(_now(tokens) - begin)
-    layers = () if state is None else state.layers
-    return tuple(seconds), sum(tensor.nbytes for layer in layers for tensor in layer)
+    for step in range(model.num_cells):
+        begin = _now(cell)
+        state = model.feed(state, cell) if step else model.begin(start)
+        model.read(state)
+        seconds.append(_now(cell) - begin)
+    return tuple(seconds), state_bytes(state)
+
+
+def _again(model: Autoregressive, name: str, batch: int) -> Route:
+    start = model.starts(batch)
+    cells = start.new_zeros(batch, model.num_cells)
+    places = sorted({max(1, round(share * model.num_cells / 8)) for share in range(9)})
+    seconds = []
+    for place in places:
+        begin = _now(cells)
+        model.log_probs(cells[:, :place], start)
+        seconds.append(_now(cells) - begin)
+    return Route(name, tuple(places), tuple(seconds), 0)
 
 
 def _now(tensor: torch.Tensor) -> float:

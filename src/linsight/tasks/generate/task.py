@@ -10,14 +10,19 @@ from torch import Tensor
 from linsight.config import Config
 from linsight.data import binarize, fingerprint, images
 from linsight.data.noise import key, uniform
-from linsight.models.sequence import ImageDensity, ImageDensityConfig
+from linsight.densities import AnyPixelDensityConfig, Autoregressive
+from linsight.models.sequence import ImageDensityConfig
 from linsight.tasks.base import Batch, Progress, Split, Task
 from linsight.tasks.exhibits import Evaluation
+from linsight.tasks.generate.coding import coding_exhibits
 from linsight.tasks.generate.likelihood import evaluate_likelihood
 from linsight.tasks.generate.pictures import picture_exhibits
 from linsight.tasks.generate.speed import speed_exhibits
 
-__all__ = ["GenerateConfig", "GenerateTask"]
+__all__ = ["AnyDensityConfig", "GenerateConfig", "GenerateTask"]
+
+AnyDensityConfig = ImageDensityConfig | AnyPixelDensityConfig
+"""The configuration of one density of images, told apart by `kind`."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,8 @@ class GenerateConfig(Config):
         label_weight: Factor on the label's nats in the training loss, where a label of 2 nats stands beside
             80 of pixels. A heuristic of training: every likelihood weighs them as they are.
         validate_images: How many validation images are looked at during training.
+        evaluate_images: How many images of a split are measured, from the first on; None is all. For models
+            that take a pass for every pixel; the report says how many they were.
         bayes_images: How many images of a split are classified by Bayes' rule, which takes a pass for every
             label; the report says how many they were.
     """
@@ -44,30 +51,32 @@ class GenerateConfig(Config):
     kind: Literal["generate"] = "generate"
     data: str = "mnist"
     binarise: Literal["dynamic", "fixed", "threshold"] = "dynamic"
-    model: ImageDensityConfig = field(default_factory=ImageDensityConfig)
+    model: AnyDensityConfig = field(default_factory=ImageDensityConfig)
     label_weight: float = 1.0
     validate_images: int = 1000
+    evaluate_images: int | None = None
     bayes_images: int = 1000
 
     def __post_init__(self) -> None:
         """Refuse values that no run can have."""
-        for name in ("validate_images", "bayes_images"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        for name in ("validate_images", "evaluate_images", "bayes_images"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}: expected at least 1, got {value}")
         if not 0 <= self.label_weight < float("inf"):
             raise ValueError(f"label_weight: expected a finite number >= 0, got {self.label_weight}")
 
     @property
     def num_tokens(self) -> int:
-        """Tokens of an example: the patches of an image."""
-        return self.model.height * self.model.width // (self.model.patch[0] * self.model.patch[1])
+        """Tokens of an example: the patches or pixels of an image."""
+        return self.model.num_cells
 
     def build(self) -> "GenerateTask":
         """The task."""
         return GenerateTask(self)
 
 
-class GenerateTask(Task[ImageDensity]):
+class GenerateTask(Task[Autoregressive]):
     """Maximum likelihood of p(x, y) over binary images, and everything one can ask of the result."""
 
     def __init__(self, config: GenerateConfig) -> None:
@@ -96,8 +105,8 @@ class GenerateTask(Task[ImageDensity]):
         """Of the pixels, the labels, and the way they become bits."""
         return fingerprint(self.pixels, self.labels, self.config.binarise.encode())
 
-    def build_model(self) -> ImageDensity:
-        """The density, with p(y) and the patches' frequencies counted on the training split."""
+    def build_model(self) -> Autoregressive:
+        """The density, with p(y) and the pixels' or patches' frequencies counted on the training split."""
         model = self.config.model.build()
         model.fit_bias(self.split("train")[0][:10_000])
         if model.classes:
@@ -105,23 +114,28 @@ class GenerateTask(Task[ImageDensity]):
         return model
 
     def batch(self, indices: np.ndarray, *, seed: int, epoch: int) -> Batch:
-        """Bits, labels, and a fair coin for the label's place, each a function of (seed, epoch, index)."""
+        """Bits, labels, a fair coin for the label's place, each a function of (seed, epoch, index).
+
+        And one seed, a function of (seed, epoch, first index), for what a model draws itself.
+        """
         place = self.config.model.label
         coins = uniform(key(seed, "generate/label"), indices, 1, epoch=epoch)[:, 0] < 0.5
+        drawn = uniform(key(seed, "generate/order"), indices[:1], 1, epoch=epoch)[0, 0]
         first = {"first": np.ones(len(indices), bool), "both": coins}.get(place, np.zeros(len(indices), bool))
         return {
             "x": torch.from_numpy(self._training_bits(indices, seed, epoch)),
             "y": torch.from_numpy(self.labels[indices].astype(np.int64)),
             "label_first": torch.from_numpy(first),
+            "seed": torch.tensor(int(2**31 * drawn)),
         }
 
-    def loss(self, model: ImageDensity, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, model: Autoregressive, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """-log p(x, y) in nats per image under its own factorisation, the label's part weighted."""
-        image_nats, label_nats = model.loss(batch["x"], batch["y"], batch["label_first"])
+        image_nats, label_nats = model.loss(batch["x"], batch["y"], batch["label_first"], int(batch["seed"]))
         logs = {"image_nats": image_nats.mean().detach(), "label_nats": label_nats.mean().detach()}
         return (image_nats + self.config.label_weight * label_nats).mean(), logs
 
-    def validate(self, model: ImageDensity) -> dict[str, float]:
+    def validate(self, model: Autoregressive) -> dict[str, float]:
         """The nats of the first validation images, with the label last where there is a choice."""
         x, y = self.split("valid")
         x, y = x[: self.config.validate_images], y[: self.config.validate_images]
@@ -134,14 +148,14 @@ class GenerateTask(Task[ImageDensity]):
         return {"joint_nats_per_image": torch.cat(nats).double().mean().item()}
 
     def evaluate(
-        self, model: ImageDensity, split: Split, *, device: torch.device, progress: Progress | None = None
+        self, model: Autoregressive, split: Split, *, device: torch.device, progress: Progress | None = None
     ) -> Evaluation:
-        """Nats, classification both ways, samples, in-painting, and the speed of sampling.
+        """Nats, classification both ways, samples, in-painting, bits when compressed, the speed of sampling.
 
         The model is left on `device`, in evaluation mode.
         """
         model = model.to(device).eval()
-        x, y = self.split(split)
+        x, y = (part[: self.config.evaluate_images] for part in self.split(split))
         threshold = self.config.binarise == "threshold"
         metrics, tables = evaluate_likelihood(
             model,
@@ -155,8 +169,9 @@ class GenerateTask(Task[ImageDensity]):
             progress=progress,
         )
         pictures = picture_exhibits(model, x, y)
+        bits, code = coding_exhibits(model, x, progress=progress)
         speed_metrics, speed = speed_exhibits(model, progress=progress)
-        return Evaluation(split, metrics | speed_metrics, (*pictures, *tables, *speed))
+        return Evaluation(split, metrics | bits | speed_metrics, (*pictures, *tables, *code, *speed))
 
     def split(self, split: Split) -> tuple[Tensor, Tensor]:
         """All bits `(number, height, width)` and labels of a split, under the fixed draw (or threshold).
