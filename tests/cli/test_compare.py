@@ -72,13 +72,18 @@ def test_a_member_that_fails_is_told_and_the_code_is_1(tmp_path, capsys, monkeyp
     [
         ("", "usage: linsight compare TASK"),
         ("recal --mixers linear", "unknown task 'recal'; did you mean 'recall'?"),
-        ("recall", "--mixers"),
+        ("recall", "--mixers: expected KIND,KIND,..., or --over model"),
         ("recall --mixers linear,lineer", "mixer 'lineer' is not known; choose one of"),
         ("recall --mixers linear --sizes 4,x", "--sizes: expected whole numbers with commas between"),
         ("recall --mixers linear --budget seconds", "--seconds: expected with --budget seconds"),
         ("recall --mixers linear --seconds 3", "--seconds: expected with --budget seconds"),
         ("recall --mixers linear --preset tinny", "unknown preset 'tinny'; did you mean 'tiny'?"),
         ("recall --mixers linear --sizes 30", "dim 30 is not divisible by heads 4"),
+        ("recall --over model", "--model: the task 'recall' has one kind of model"),
+        ("generate --over model --mixers linear", "--mixers: expected with --over mixer, and with no other"),
+        ("generate --models fvsbn", "--models: expected with --over model, and with no other"),
+        ("generate --over model --sizes 3", "models have no width in common"),
+        ("generate --over model --models fvsbn,maid", "--model: expected one of sequence, fvsbn"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(line, message, capsys, tmp_path, monkeypatch):
@@ -88,11 +93,28 @@ def test_what_cannot_be_compared_is_refused(line, message, capsys, tmp_path, mon
     assert list(tmp_path.iterdir()) == []
 
 
+def test_models_are_compared_each_with_its_own_options(tmp_path, capsys, trained, shared):
+    """Two kinds in one table, with what this task measures besides: bits of the code, speed of drawing."""
+    line = ["--over", "model", "--models", "fvsbn,sequence", "--preset", "tiny", "--run", str(tmp_path)]
+    tail = ["--data", str(shared / "digits"), "--training.steps", "2", "--training.batch-size", "4"]
+    tail += ["--validate-images", "4", "--training.precision", "float32"]
+    assert main(["compare", "generate", *line, "--progress", "none", "--", *tail]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert "coded bits per image" in table[0]
+    assert "sampled images per second" in table[0]
+    assert {row.split()[0] for row in table[1:3]} == {"fvsbn", "sequence"}
+    found = {m["name"]: m for m in json.loads((tmp_path / "numbers.json").read_text())["found"]}
+    assert found["fvsbn"]["state_bytes"] == 4 * (784 + 10)
+    assert found["fvsbn"]["parameters"] == 794 * (784 + 1 + 11)
+    assert found["sequence"]["state_bytes"] > 0
+    assert "nats per image" in (tmp_path / "report.html").read_text()
+
+
 def test_members_may_differ_in_an_option_alone(tmp_path, capsys):
     """Their folders are told apart, and so are their states."""
     assert compare(tmp_path, "--mixers", "linear heads=2,linear heads=1", "--json") == 0
     found = json.loads(capsys.readouterr().out)["found"]
-    assert [member["mixer"] for member in found] == ["linear heads=2", "linear heads=1"]
+    assert [member["variant"] for member in found] == ["linear heads=2", "linear heads=1"]
     two, one = (member["state_bytes"] for member in found)
     assert one > 1.5 * two
     assert {path.name for path in tmp_path.iterdir() if path.is_dir()} >= {"linear-heads=2", "linear-heads=1"}

@@ -45,6 +45,20 @@ def test_preset_first_then_mixer_then_fields_whatever_the_order_typed(fit: dict[
     assert fit["run"] == Path("runs/generate-tiny-softmax-linear")
 
 
+def test_a_model_is_its_own_preset_or_takes_its_place_in_another(fit: dict[str, Any]) -> None:
+    assert main(["train", "generate", "--model", "fvsbn"]) == 1
+    assert fit["config"] == PRESETS["generate"]["fvsbn"]()
+    assert fit["run"] == Path("runs/generate-fvsbn")
+    assert main(["train", "generate", "--model", "sequence"]) == 1
+    assert fit["config"] == PRESETS["generate"]["default"]()
+    line = "--preset tiny --model fvsbn --model.order random --model.label none"
+    assert main(["train", "generate", *line.split()]) == 1
+    assert fit["config"].training == PRESETS["generate"]["tiny"]().training
+    model = fit["config"].task.model
+    assert (model.kind, model.order, model.label) == ("fvsbn", "random", "none")
+    assert fit["run"] == Path("runs/generate-tiny-fvsbn")
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -52,6 +66,9 @@ def test_preset_first_then_mixer_then_fields_whatever_the_order_typed(fit: dict[
         ("detect", "unknown task 'detect'; there are: classify, generate, language, recall"),
         ("generate --preset tinny", "unknown preset 'tinny'; did you mean 'tiny'?"),
         ("generate --mixer mamba9", "mixer 'mamba9' is not known; choose one of"),
+        ("generate --model maid", "--model: expected one of sequence, fvsbn"),
+        ("recall --model fvsbn", "--model: the task 'recall' has one kind of model"),
+        ("generate --model fvsbn --mixer linear", "--mixer: RunConfig has no mixers to replace"),
         (
             "generate --training.stps 3",
             "unrecognized options: --training.stps, 3 (did you mean --training.steps",

@@ -1,4 +1,4 @@
-"""`linsight compare TASK --over mixer`: trains several mixers under one budget, and shows what each gives."""
+"""`linsight compare TASK`: trains several mixers or models under one budget, and shows what each gives."""
 
 import sys
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from linsight.cli.parsing import parse
 
 __all__ = ["Options", "run"]
 
-DESCRIPTION = """Train one model for each mixer under one budget, evaluate all on the test split, write one
+DESCRIPTION = """Train one model for each mixer, or of each kind, evaluate all on the test split, write one
 report. The same command goes on where it was interrupted, and tries again what failed. Options after -- are
 those of linsight train TASK, for all members.
 """
@@ -22,10 +22,12 @@ those of linsight train TASK, for all members.
 class Options:
     """What `linsight compare` takes."""
 
-    mixers: Annotated[str, arg(metavar="KIND,KIND,...")]
-    """The mixers, each a kind, or 'KIND OPTION=VALUE ...' in quotes; A+B alternates two in one stack."""
-    over: Literal["mixer"] = "mixer"
+    over: Literal["mixer", "model"] = "mixer"
     """What differs between the members."""
+    mixers: Annotated[str | None, arg(metavar="KIND,KIND,...")] = None
+    """The mixers, each a kind, or 'KIND OPTION=VALUE ...' in quotes; A+B alternates two in one stack."""
+    models: Annotated[str | None, arg(metavar="KIND,KIND,...")] = None
+    """With --over model: the kinds, each trained as its own preset says; none: all that have one."""
     budget: Literal["tokens", "parameters", "seconds"] = "tokens"
     """What they have in common: tokens, the preset's steps and batch; parameters, these and as many
     parameters as the first mixer's, by the width of the feed-forward networks (by the layers where a mixer
@@ -34,10 +36,10 @@ class Options:
     """Seconds of training for each member, with --budget seconds."""
     sizes: str | None = None
     """WIDTH,WIDTH,...: every mixer at each of these widths; none: at the preset's."""
-    preset: str = "default"
-    """The configuration to start from."""
+    preset: str | None = None
+    """The configuration to start from; none: the default, or the one of each model."""
     run: Path | None = None
-    """The comparison's folder; none: runs/compare-TASK-mixer."""
+    """The comparison's folder; none: runs/compare-TASK-mixer or -model."""
     progress: Literal["auto", "rich", "plain", "none"] = "auto"
     """As in linsight train."""
     json: bool = False
@@ -50,7 +52,10 @@ def run(arguments: Sequence[str]) -> int:
 
     if not arguments or arguments[0].startswith("-"):
         wants_help = bool(arguments) and arguments[0] in ("-h", "--help")
-        usage = f"usage: linsight compare TASK --mixers KIND,KIND,... [options]\n\n{DESCRIPTION}"
+        usage = (
+            "usage: linsight compare TASK --mixers KIND,KIND,... [options]\n"
+            f"       linsight compare TASK --over model [options]\n\n{DESCRIPTION}"
+        )
         print(f"{usage}\nTASK is one of {', '.join(PRESETS)}.", file=sys.stdout if wants_help else sys.stderr)
         return 0 if wants_help else 2
     task, *rest = arguments
@@ -67,15 +72,31 @@ def run(arguments: Sequence[str]) -> int:
 
     request = Request(
         task=task,
-        mixers=tuple(kind.strip() for kind in options.mixers.split(",")),
+        over=options.over,
+        variants=_variants(options),
         budget=options.budget,
         seconds=options.seconds,
         sizes=sizes,
         folder=options.run or Path("runs") / f"compare-{task}-{options.over}",
         progress=options.progress,
-        train=("--preset", options.preset, *theirs),
+        train=(*(("--preset", options.preset) if options.preset else ()), *theirs),
     )
     return compare(request, as_json=options.json, command=["linsight", "compare", *arguments])
+
+
+def _variants(options: Options) -> tuple[str, ...]:
+    """The words of what is compared; none where all models are."""
+    mine, other = ("mixers", "models") if options.over == "mixer" else ("models", "mixers")
+    if getattr(options, other) is not None:
+        raise ValueError(f"--{other}: expected with --over {other[:-1]}, and with no other")
+    if options.over == "model" and (options.sizes or options.budget == "parameters"):
+        raise ValueError(
+            "--over model: models have no width in common; --sizes and --budget parameters are for mixers"
+        )
+    text = getattr(options, mine)
+    if text is None and options.over == "mixer":
+        raise ValueError("--mixers: expected KIND,KIND,..., or --over model")
+    return tuple(kind.strip() for kind in text.split(",")) if text else ()
 
 
 def _sizes(text: str | None) -> tuple[int, ...]:

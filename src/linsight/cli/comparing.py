@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from linsight import reports
+from linsight import densities, reports
 from linsight.cli.evaluation import measure
+from linsight.cli.overrides import SEQUENCE
 from linsight.cli.tables import columns
 from linsight.cli.train import configured
 from linsight.reports.comparison import comparison_exhibits
@@ -18,6 +19,7 @@ from linsight.training.comparison import Result, compared
 from linsight.training.config import TaskConfig
 from linsight.training.display import Display
 from linsight.training.members import Budget, Member, fitted, matched, measured_size, resized
+from linsight.training.presets import PRESETS
 from linsight.training.run import Run
 
 __all__ = ["Request", "compare"]
@@ -28,7 +30,8 @@ class Request:
     """What to compare; the fields are those of the command line, `train` what is handed to every member."""
 
     task: str
-    mixers: tuple[str, ...]
+    over: str
+    variants: tuple[str, ...]
     budget: str
     seconds: float | None
     sizes: tuple[int, ...]
@@ -59,14 +62,19 @@ def compare(request: Request, *, as_json: bool, command: Sequence[str]) -> int:
 
 def _written(request: Request, found: Sequence[Result], task: TaskConfig, command: Sequence[str]) -> str:
     """Write the page of what is found so far, true after an interruption too; its table and its path."""
+    variants = dict.fromkeys(result.variant for result in found)
     exhibits = comparison_exhibits(
-        found, headline=task.headline, falls=task.headline_falls, budget=_in_common(request)
+        found,
+        headline=task.headline,
+        falls=task.headline_falls,
+        budget=_in_common(request),
+        beside=task.beside,
     )
     page = reports.write_folder(
         request.folder,
-        title=f"Mixers compared: {request.task}",
-        exhibits=exhibits,
-        settings={"task": request.task, "mixers": ", ".join(request.mixers), "budget": request.budget},
+        title=f"{request.over.capitalize()}s compared: {request.task}",
+        exhibits=(*exhibits, *task.published()),
+        settings={"task": request.task, f"{request.over}s": ", ".join(variants), "budget": request.budget},
         numbers=[_numbers(result) for result in found],
         command=shlex.join(command),
     )
@@ -74,26 +82,33 @@ def _written(request: Request, found: Sequence[Result], task: TaskConfig, comman
 
 
 def _members(request: Request) -> list[Member]:
-    """Every mixer at every width. A budget of parameters is the first mixer's, at each width."""
+    """Every variant at every width. A budget of parameters is the first one's, at each width."""
     members: list[Member] = []
     first: dict[int, int] = {}
-    for mixer in request.mixers:
-        base = configured(request.task, ["--mixer", mixer.replace("+", ","), *request.train])
+    for variant in request.variants or _all_models(request.task):
+        base = configured(request.task, [f"--{request.over}", variant.replace("+", ","), *request.train])
         for dim in request.sizes or (0,):
             config = resized(base, dim) if dim else base
             if request.budget == "parameters":
                 target = first.setdefault(dim, measured_size(config).parameters)
                 config = matched(config, target)
-            name = "-".join([*mixer.split(), *([str(dim)] if dim else [])])
+            name = "-".join([*variant.split(), *([str(dim)] if dim else [])])
             # Timed once: a member that was begun has its steps in its folder.
             if request.seconds is not None and not (request.folder / name / "config.json").exists():
                 config = fitted(config, request.seconds)
-            members.append(Member(name, mixer, dim, config))
+            members.append(Member(name, variant, dim, config))
     return members
+
+
+def _all_models(task: str) -> tuple[str, ...]:
+    """The kinds of model that have a preset of their own, the sequence model first."""
+    return (SEQUENCE, *(kind for kind in densities.kinds() if kind in PRESETS[task]))
 
 
 def _in_common(request: Request) -> str:
     """What all members have, in a sentence."""
+    if request.over == "model" and request.budget == "tokens":
+        return "Every model was trained as its own preset says."
     words: dict[Budget, str] = {
         "tokens": "All members saw the same number of tokens.",
         "parameters": "All members of a width saw as many tokens and have nearly as many parameters.",

@@ -7,7 +7,11 @@ from typing import Any
 
 from linsight.cli.mixer_words import mixer_config
 
-__all__ = ["kinds_in", "with_mixers"]
+__all__ = ["kinds_in", "with_mixers", "with_model"]
+
+
+SEQUENCE = "sequence"
+"""What a density by a sequence model is called on the command line."""
 
 
 def with_mixers(config: Any, kinds: Sequence[str]) -> Any:
@@ -32,6 +36,29 @@ def with_mixers(config: Any, kinds: Sequence[str]) -> Any:
     if not any(stacks_in(config)):
         raise ValueError(f"--mixer: {type(config).__name__} has no mixers to replace")
     return with_stacks(config, change)
+
+
+def with_model(config: Any, kind: str) -> Any:
+    """The run with a model of this kind, of the same images and labels, its other options the kind's own.
+
+    Raises:
+        ValueError: An unknown kind, or a task whose models are all of one.
+    """
+    from linsight import densities
+    from linsight.models.sequence import ImageDensityConfig
+    from linsight.tasks.generate import GenerateConfig
+
+    if not isinstance(config.task, GenerateConfig):
+        raise ValueError(f"--model: the task {config.task.kind!r} has one kind of model")
+    known = (SEQUENCE, *densities.kinds())
+    if kind not in known:
+        raise ValueError(f"--model: expected one of {', '.join(known)}, got {kind!r}")
+    old = config.task.model
+    if kind == old.kind or (kind == SEQUENCE and isinstance(old, ImageDensityConfig)):
+        return config
+    options: Any = {name: getattr(old, name) for name in ("height", "width", "classes", "label")}
+    model = ImageDensityConfig(**options) if kind == SEQUENCE else densities.config(kind, **options)
+    return replace(config, task=replace(config.task, model=model))
 
 
 def kinds_in(config: Any) -> set[str]:

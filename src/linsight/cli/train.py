@@ -16,7 +16,8 @@ __all__ = ["Options", "configured", "run"]
 
 DESCRIPTION = """Train a model of the task, evaluate it on the test split, write its report.
 
-The preset is chosen first, then --mixer, then every other option changes a field of that configuration.
+The preset is chosen first, then --model and --mixer, then every other option changes a field of that
+configuration.
 The same command on an existing run resumes it exactly.
 """
 
@@ -27,6 +28,8 @@ class Options:
 
     preset: str = "default"
     """The configuration to start from."""
+    model: str | None = None
+    """Kind of model: the preset of that name; beside --preset, a model of that kind in that preset."""
     mixer: str | None = None
     """Mixer of every layer, 'KIND OPTION=VALUE ...' or KIND alone; several with commas between take turns;
     transnormer, transnormer-t1: that model's."""
@@ -70,10 +73,15 @@ def configured(task: str, arguments: Sequence[str]) -> Any:
 
 def _parse(task: str, presets: dict, arguments: Sequence[str]) -> tuple[Any, Any]:
     """The options, and the preset's configuration with the mixers and every other change put in."""
-    from linsight.cli.overrides import kinds_in, with_mixers
+    from linsight.cli.overrides import kinds_in, with_mixers, with_model
 
-    preset = _choose("preset", _value_of("--preset", arguments) or "default", presets)
+    asked, model = _value_of("--preset", arguments), _value_of("--model", arguments)
+    preset = _choose("preset", asked or "default", presets)
     config = presets[preset]()
+    if model is not None:
+        config = with_model(config, model)
+        if asked is None and model in presets:
+            config = presets[model]()
     mixer = _value_of("--mixer", arguments)
     if mixer is not None:
         config = with_mixers(config, mixer.split(","))
@@ -88,7 +96,7 @@ def _parse(task: str, presets: dict, arguments: Sequence[str]) -> tuple[Any, Any
         arguments,
         prog=f"linsight train {task}",
         description=f"{DESCRIPTION}\npresets:\n{_lines(presets)}",
-        default=shape(preset=preset, mixer=mixer),
+        default=shape(preset=preset, model=model, mixer=mixer),
         fixed=kinds_in(config),
     )
     return parsed, replace(config, task=parsed.task, training=parsed.training)
@@ -117,6 +125,7 @@ def _default_folder(task: str, options: Options) -> Path:
     parts = [
         task,
         "" if options.preset == "default" else options.preset,
+        options.model or "",
         re.sub("[, ]+", "-", options.mixer or ""),
     ]
     return Path("runs") / "-".join(part for part in parts if part)

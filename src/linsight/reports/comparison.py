@@ -10,7 +10,7 @@ __all__ = ["comparison_exhibits"]
 
 
 def comparison_exhibits(
-    found: Sequence[Result], *, headline: str, falls: bool, budget: str
+    found: Sequence[Result], *, headline: str, falls: bool, budget: str, beside: Sequence[str] = ()
 ) -> tuple[Table, *tuple[Exhibit, ...]]:
     """Members in a table, best first; the headline metric against state, time, memory and parameters.
 
@@ -19,8 +19,10 @@ def comparison_exhibits(
         headline: The metric of an evaluation that is compared.
         falls: Whether less of it is better.
         budget: In words, what all members have in common.
+        beside: Other metrics of the evaluation that stand in the table, where they were measured.
     """
     trained = [result for result in found if result.metrics is not None]
+    measured = [name for name in beside if any(name in (result.metrics or {}) for result in trained)]
     order = sorted(trained, key=lambda result: _quality(result, headline), reverse=not falls)
     rows = [
         (
@@ -31,12 +33,14 @@ def comparison_exhibits(
             result.steps,
             f"{result.seconds:.0f}",
             f"{result.step_bytes / 2**20:.1f}",
+            *(f"{(result.metrics or {}).get(name, float('nan')):.4g}" for name in measured),
         )
         for result in order
     ]
     failed = [result for result in found if result.metrics is None]
+    blank = ("", "", *("" for _ in measured))
     rows += [
-        (result.name, "failed", result.parameters, result.state_bytes, result.steps, "", "")
+        (result.name, "failed", result.parameters, result.state_bytes, result.steps, *blank)
         for result in failed
     ]
     columns = (
@@ -47,6 +51,7 @@ def comparison_exhibits(
         "steps",
         "training (s)",
         "memory of a step (MiB)",
+        *(name.replace("_", " ") for name in measured),
     )
     note = f"Test split. {budget} State: of one sequence, all layers, after an example." + "".join(
         f" {result.name} failed: {result.error}." for result in failed
@@ -74,16 +79,16 @@ def _quality(result: Result, headline: str) -> float:
 
 
 def _figure(name: str, found: Sequence[Result], headline: str, field: str, label: str) -> Curves:
-    """One series for each mixer, a point for each of its sizes."""
+    """One series for each variant, a point for each of its sizes."""
     series: dict[str, tuple[Sequence[float], Sequence[float]]] = {}
-    for mixer in dict.fromkeys(result.mixer for result in found):
+    for variant in dict.fromkeys(result.variant for result in found):
         points = sorted(
             (float(getattr(result, field)), _quality(result, headline))
             for result in found
-            if result.mixer == mixer and getattr(result, field) > 0
+            if result.variant == variant and getattr(result, field) > 0
         )
         if points:
-            series[mixer] = ([x for x, _ in points], [y for _, y in points])
+            series[variant] = ([x for x, _ in points], [y for _, y in points])
     words = headline.replace("_", " ")
     return Curves(name, f"{words.capitalize()} against {label}", series, label, words, log_x=True)
 

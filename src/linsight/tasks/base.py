@@ -2,20 +2,38 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Generic, Literal, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from linsight.tasks.exhibits import Evaluation
+from linsight.config import Config
+from linsight.tasks.exhibits import Evaluation, Exhibit
 
-__all__ = ["Batch", "Progress", "Split", "Task"]
+__all__ = ["Batch", "ComparedConfig", "Progress", "Split", "Task"]
 
 Batch = dict[str, Tensor]
 Split = Literal["train", "valid", "test"]
 Progress = Callable[[str, int, int], None]
 """Called as progress(what, done, total) during long work."""
+
+
+@dataclass(frozen=True)
+class ComparedConfig(Config):
+    """A task's configuration, and which of its metrics tell models apart."""
+
+    headline: ClassVar[str]
+    """The metric of an evaluation that tells models apart."""
+    headline_falls: ClassVar[bool]
+    """Whether less of it is better."""
+    beside: ClassVar[tuple[str, ...]] = ()
+    """Other metrics that stand in the table of a comparison."""
+
+    def published(self) -> tuple[Exhibit, ...]:
+        """Published results that may stand beside ours."""
+        return ()
 
 
 Model = TypeVar("Model", bound=nn.Module)

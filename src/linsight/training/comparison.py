@@ -25,7 +25,7 @@ class Result:
     """What came of one member; `error` alone where it failed."""
 
     name: str
-    mixer: str
+    variant: str
     dim: int
     parameters: int
     state_bytes: int
@@ -67,7 +67,7 @@ def compared(
         size = measured_size(config)
         known: dict[str, Any] = {
             "name": member.name,
-            "mixer": member.mixer,
+            "variant": member.variant,
             "dim": member.dim,
             **asdict(size),
             "steps": config.training.steps,

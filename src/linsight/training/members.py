@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from linsight.densities import Autoregressive, state_bytes
 from linsight.models.sequence import SequenceConfig, Stack, stacks_in, with_stacks
 from linsight.training.config import RunConfig
 from linsight.training.rehearsal import Rehearsal
@@ -19,10 +20,10 @@ WARM, TIMED = 2, 6
 
 @dataclass(frozen=True)
 class Member:
-    """One of those compared: its name, what is varied, and its run, complete."""
+    """One of those compared: its name, what makes it another, and its run, complete."""
 
     name: str
-    mixer: str
+    variant: str
     dim: int
     config: RunConfig
 
@@ -39,9 +40,10 @@ def measured_size(config: RunConfig) -> Size:
     """The size of the model that a configuration describes; only its shapes are made."""
     with torch.device("meta"):
         model = config.task.model.build()
-    states = sum(
-        module.state_size(config.task.num_tokens) for module in model.modules() if isinstance(module, Stack)
-    )
+        stacks = [module for module in model.modules() if isinstance(module, Stack)]
+        states = sum(stack.state_size(config.task.num_tokens) for stack in stacks)
+        if not stacks and isinstance(model, Autoregressive):
+            states = state_bytes(model.begin(model.starts(1)))
     return Size(sum(parameter.numel() for parameter in model.parameters()), states)
 
 

@@ -8,11 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from linsight.config import Config
 from linsight.data import fingerprint
 from linsight.metrics import accuracy_compute, accuracy_update, class_nll_update, nll_compute
 from linsight.models.sequence import ClassifierConfig, SequenceClassifier
-from linsight.tasks.base import Batch, Progress, Split, Task
+from linsight.tasks.base import Batch, ComparedConfig, Progress, Split, Task
 from linsight.tasks.classify.evaluation import classification_exhibits, score
 from linsight.tasks.classify.sources import NAMES, source
 from linsight.tasks.exhibits import Evaluation
@@ -21,7 +20,7 @@ __all__ = ["ClassifyConfig", "ClassifyTask"]
 
 
 @dataclass(frozen=True)
-class ClassifyConfig(Config):
+class ClassifyConfig(ComparedConfig):
     """The class of a sequence.
 
     Args:
@@ -36,9 +35,7 @@ class ClassifyConfig(Config):
     """
 
     headline: ClassVar[str] = "accuracy"
-    """The metric of an evaluation that tells models apart."""
     headline_falls: ClassVar[bool] = False
-    """Whether less of it is better."""
 
     kind: Literal["classify"] = "classify"
     data: str = "smnist"

@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from linsight.config import Config
 from linsight.data import binarize, fingerprint, images
 from linsight.data.noise import key, uniform
 from linsight.densities import AnyPixelDensityConfig, Autoregressive
 from linsight.models.sequence import ImageDensityConfig
-from linsight.tasks.base import Batch, Progress, Split, Task
-from linsight.tasks.exhibits import Evaluation
+from linsight.tasks.base import Batch, ComparedConfig, Progress, Split, Task
+from linsight.tasks.exhibits import Evaluation, Exhibit
 from linsight.tasks.generate.coding import coding_exhibits
+from linsight.tasks.generate.known import known_table
 from linsight.tasks.generate.likelihood import evaluate_likelihood
 from linsight.tasks.generate.pictures import picture_exhibits
 from linsight.tasks.generate.speed import speed_exhibits
@@ -26,7 +26,7 @@ AnyDensityConfig = ImageDensityConfig | AnyPixelDensityConfig
 
 
 @dataclass(frozen=True)
-class GenerateConfig(Config):
+class GenerateConfig(ComparedConfig):
     """p(x, y) of binarised images.
 
     Args:
@@ -44,9 +44,8 @@ class GenerateConfig(Config):
     """
 
     headline: ClassVar[str] = "nll_nats_per_image"
-    """The metric of an evaluation that tells models apart."""
     headline_falls: ClassVar[bool] = True
-    """Whether less of it is better."""
+    beside: ClassVar[tuple[str, ...]] = ("coded_bits_per_image", "sampled_images_per_second")
 
     kind: Literal["generate"] = "generate"
     data: str = "mnist"
@@ -70,6 +69,15 @@ class GenerateConfig(Config):
     def num_tokens(self) -> int:
         """Tokens of an example: the patches or pixels of an image."""
         return self.model.num_cells
+
+    @property
+    def comparable(self) -> bool:
+        """Whether published figures of binarised MNIST may stand beside ours."""
+        return self.data == "mnist" and self.binarise != "threshold"
+
+    def published(self) -> tuple[Exhibit, ...]:
+        """Nats of binarised MNIST, where ours are of it too."""
+        return (known_table(),) if self.comparable else ()
 
     def build(self) -> "GenerateTask":
         """The task."""
@@ -165,7 +173,7 @@ class GenerateTask(Task[Autoregressive]):
             training=self.split("train"),
             bayes_images=self.config.bayes_images,
             binarisation="threshold" if threshold else "fixed-v1",
-            comparable=self.config.data == "mnist" and not threshold,
+            comparable=self.config.comparable,
             progress=progress,
         )
         pictures = picture_exhibits(model, x, y)

@@ -9,10 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from linsight.config import Config
 from linsight.data import SplitText, fingerprint, noise, read_text_split
 from linsight.models.sequence import SequenceModel, TokenModelConfig
-from linsight.tasks.base import Batch, Progress, Split, Task
+from linsight.tasks.base import Batch, ComparedConfig, Progress, Split, Task
 from linsight.tasks.exhibits import Evaluation
 from linsight.tasks.language.bits import windowed_nats
 from linsight.tasks.language.evaluation import evaluate_language
@@ -21,7 +20,7 @@ __all__ = ["LanguageConfig", "LanguageTask"]
 
 
 @dataclass(frozen=True)
-class LanguageConfig(Config):
+class LanguageConfig(ComparedConfig):
     """Language modelling of bytes.
 
     Args:
@@ -33,9 +32,7 @@ class LanguageConfig(Config):
     """
 
     headline: ClassVar[str] = "bits_per_byte"
-    """The metric of an evaluation that tells models apart."""
     headline_falls: ClassVar[bool] = True
-    """Whether less of it is better."""
 
     kind: Literal["language"] = "language"
     text: str = "shakespeare"

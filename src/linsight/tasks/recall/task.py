@@ -8,11 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from linsight.config import Config
 from linsight.data import IGNORED, RecallData, generated_fingerprint, recall
 from linsight.mixers import config as mixer
 from linsight.models.sequence import SequenceConfig, SequenceModel, TokenModelConfig
-from linsight.tasks.base import Batch, Progress, Split, Task
+from linsight.tasks.base import Batch, ComparedConfig, Progress, Split, Task
 from linsight.tasks.exhibits import Evaluation
 from linsight.tasks.recall.evaluation import evaluate_recall
 
@@ -25,7 +24,7 @@ def _small() -> TokenModelConfig:
 
 
 @dataclass(frozen=True)
-class RecallConfig(Config):
+class RecallConfig(ComparedConfig):
     """Associative recall, drawn anew at every visit.
 
     Args:
@@ -39,9 +38,7 @@ class RecallConfig(Config):
     """
 
     headline: ClassVar[str] = "accuracy"
-    """The metric of an evaluation that tells models apart."""
     headline_falls: ClassVar[bool] = False
-    """Whether less of it is better."""
 
     kind: Literal["recall"] = "recall"
     data: RecallData = field(default_factory=RecallData)
