@@ -115,9 +115,9 @@ def test_steps_of_one_token_give_the_same_probabilities(toy, density):
 
 
 def test_a_pixel_changes_no_bit_of_earlier_logits_and_all_later_ones(toy, density):
-    """The jacobian in generation order: zero on and above the diagonal, nowhere zero below it."""
-    x = toy.images[[37, 150]]
-    y = torch.tensor([1, 2]) if toy.label == "first" else None
+    """The jacobian in generation order: zero on and above the diagonal, for some image not zero below it."""
+    x = toy.images[::37]
+    y = torch.arange(len(x)) % CLASSES if toy.label == "first" else None
     before = logits_in_order(density, x, y)
     pixels, patches = density.order.tolist(), before.shape[1]
     assert sorted(pixels) == list(range(toy.height * toy.width))
@@ -128,7 +128,7 @@ def test_a_pixel_changes_no_bit_of_earlier_logits_and_all_later_ones(toy, densit
         after = logits_in_order(density, other.reshape(x.shape), y)
         own = i // size
         assert torch.equal(after[:, : own + 1], before[:, : own + 1]), f"pixel {pixel} is seen too early"
-        changed = (after - before)[:, own + 1 :].abs().amax(-1)
+        changed = (after - before)[:, own + 1 :].abs().amax((0, -1))
         assert (changed > 1e-9).all(), f"pixel {pixel} is not seen by every later patch"
 
 

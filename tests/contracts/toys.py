@@ -11,6 +11,7 @@ from torch import Tensor
 
 from linsight import densities, mixers
 from linsight.densities import Autoregressive, Given, PixelDensity
+from linsight.densities.pixelwise import OrderedPixelConfig
 from linsight.models.sequence import ImageDensity, ImageDensityConfig, SequenceConfig
 
 CLASSES = 3
@@ -128,18 +129,27 @@ def _trained(toy: Toy, steps: int) -> Any:
 
 
 def pixels(kind: str, **options: object) -> list[Toy]:
-    """Toys of a density of pixels: every place of the label, both sizes, both orders."""
+    """Toys of a density of pixels: every place of the label, both sizes, both orders where it has them."""
     chosen = tuple(options.items())
+    toys = [
+        *(Toy(2, 4, (1, 1), label, kind=kind, options=chosen) for label in ("none", "first", "last")),
+        Toy(3, 4, (1, 1), "both", kind=kind, options=chosen),
+    ]
+    if not isinstance(densities.config(kind), OrderedPixelConfig):
+        return [*toys, Toy(2, 4, (1, 1), "both", kind=kind, options=chosen)]
     random = (*chosen, ("order", "random"))
     return [
-        *(Toy(2, 4, (1, 1), label, kind=kind, options=chosen) for label in ("none", "first", "last")),
+        *toys,
         Toy(2, 4, (1, 1), "both", kind=kind, options=random),
-        Toy(3, 4, (1, 1), "both", kind=kind, options=chosen),
         Toy(3, 4, (1, 1), "none", kind=kind, options=random),
     ]
 
 
-PIXEL_TOYS = [*pixels("fvsbn")]
+PIXEL_TOYS = [
+    *pixels("fvsbn"),
+    *pixels("pixelcnn", channels=4, layers=2),
+    *pixels("gated_pixelcnn", channels=8, layers=2),
+]
 """Every kind of `densities.kinds()`; test_densities.py sees to it that none is left out."""
 
 

@@ -5,8 +5,10 @@ from linsight.densities.base import Density, check_images, check_labels, check_t
 from linsight.densities.bernoulli import IndependentBernoulli, NaiveBayes
 from linsight.densities.build import AnyPixelDensityConfig, build, config, kinds
 from linsight.densities.fvsbn import FVSBN, FVSBNConfig
+from linsight.densities.gated_pixelcnn import GatedPixelCNN, GatedPixelCNNConfig
 from linsight.densities.given import Given
 from linsight.densities.inpainting import Inpainted, InpaintMode, exact_mode, inpaint
+from linsight.densities.pixelcnn import PixelCNN, PixelCNNConfig
 from linsight.densities.pixelwise import PixelDensity, PixelDensityConfig
 from linsight.densities.states import state_bytes, take_rows
 
@@ -16,6 +18,8 @@ __all__ = [
     "Autoregressive",
     "Density",
     "FVSBNConfig",
+    "GatedPixelCNN",
+    "GatedPixelCNNConfig",
     "Given",
     "IndependentBernoulli",
     "InpaintMode",
@@ -23,6 +27,8 @@ __all__ = [
     "LabelKind",
     "LabelPlace",
     "NaiveBayes",
+    "PixelCNN",
+    "PixelCNNConfig",
     "PixelDensity",
     "PixelDensityConfig",
     "build",

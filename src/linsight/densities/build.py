@@ -4,15 +4,19 @@ from dataclasses import fields
 from typing import Any
 
 from linsight.densities.fvsbn import FVSBNConfig
+from linsight.densities.gated_pixelcnn import GatedPixelCNNConfig
+from linsight.densities.pixelcnn import PixelCNNConfig
 from linsight.densities.pixelwise import PixelDensity, PixelDensityConfig
 
 __all__ = ["AnyPixelDensityConfig", "build", "config", "kinds"]
 
-AnyPixelDensityConfig = FVSBNConfig
+AnyPixelDensityConfig = FVSBNConfig | PixelCNNConfig | GatedPixelCNNConfig
 """The configuration of one density, told apart by `kind`."""
 
 _CONFIGS: dict[str, type[PixelDensityConfig]] = {
     "fvsbn": FVSBNConfig,
+    "pixelcnn": PixelCNNConfig,
+    "gated_pixelcnn": GatedPixelCNNConfig,
 }
 
 
