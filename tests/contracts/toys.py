@@ -148,7 +148,7 @@ def pixels(kind: str, **options: object) -> list[Toy]:
 PIXEL_TOYS = [
     *pixels("fvsbn"),
     *pixels("pixelcnn", channels=4, layers=2),
-    *pixels("gated_pixelcnn", channels=8, layers=2),
+    *pixels("gated_pixelcnn", channels=4, layers=2),
 ]
 """Every kind of `densities.kinds()`; test_densities.py sees to it that none is left out."""
 

@@ -10,6 +10,7 @@ from linsight.densities.given import Given
 from linsight.densities.inpainting import Inpainted, InpaintMode, exact_mode, inpaint
 from linsight.densities.pixelcnn import PixelCNN, PixelCNNConfig
 from linsight.densities.pixelwise import PixelDensity, PixelDensityConfig
+from linsight.densities.realnvp import RealNVP
 from linsight.densities.states import state_bytes, take_rows
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "PixelCNNConfig",
     "PixelDensity",
     "PixelDensityConfig",
+    "RealNVP",
     "build",
     "check_images",
     "check_labels",
