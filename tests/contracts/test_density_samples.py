@@ -6,6 +6,8 @@ import pytest
 import torch
 from toys import CLASSES, PIXEL_TOYS, PRIOR, Toy, chi_square, lawful, prefix
 
+from linsight.densities import Given
+
 NUMBER = 10_000
 TOYS = [
     Toy(2, 4, (1, 1), "none"),
@@ -63,12 +65,12 @@ def test_a_known_prefix_is_kept_and_the_rest_follows_the_posterior(toy, count):
     density = toy.trained()
     seen = density.order[: count * density.cell_pixels]
     known = lawful(toy.height, toy.width, 1)[0]
+    given = prefix(density, known.expand(NUMBER, -1, -1), count)
+    density = density.knowing(given.mask)
     matching = (toy.images.flatten(1)[:, seen] == known.flatten(1)[:, seen]).all(1)
     images = toy.images[matching]
     for place in places(toy):
-        samples = density.sample(
-            NUMBER, generator=seeded(), given=prefix(density, known.expand(NUMBER, -1, -1), count), **place
-        )
+        samples = density.sample(NUMBER, generator=seeded(), given=given, **place)
         assert (samples.flatten(1)[:, seen] == known.flatten(1)[:, seen]).all()
         log_p = density.log_prob(images, **place)
         if len(images) > 1:
@@ -82,11 +84,11 @@ def test_a_known_prefix_with_a_label_follows_its_posterior(toy):
     seen = density.order[: math.prod(toy.patch)]
     known = toy.images[-1:]
     images = toy.images[(toy.images.flatten(1)[:, seen] == known.flatten(1)[:, seen]).all(1)]
+    given = prefix(density, known.expand(NUMBER, -1, -1), 1)
+    density = density.knowing(given.mask)
     for y in range(CLASSES):
         labels = torch.full((NUMBER,), y)
-        samples = density.sample(
-            NUMBER, labels, generator=seeded(), given=prefix(density, known.expand(NUMBER, -1, -1), 1)
-        )
+        samples = density.sample(NUMBER, labels, generator=seeded(), given=given)
         log_p = density.log_prob_given(images, torch.full((len(images),), y))
         assert chi_square(samples, log_p - log_p.logsumexp(0), images) > 1e-4
 
@@ -96,8 +98,10 @@ def test_what_follows_the_known_patches_in_the_given_images_does_not_matter(toy)
     known = toy.images[:1].expand(64, -1, -1).clone()
     other = known.flatten(1).clone()
     other[:, density.order[math.prod(toy.patch) :]] ^= 1
+    mask = prefix(density, known, 1).mask
+    density = density.knowing(mask)
     samples = [
-        density.sample(64, generator=seeded(), given=prefix(density, images, 1))
+        density.sample(64, generator=seeded(), given=Given(images, mask))
         for images in (known, other.reshape(known.shape))
     ]
     assert torch.equal(*samples)

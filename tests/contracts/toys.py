@@ -147,6 +147,9 @@ def pixels(kind: str, **options: object) -> list[Toy]:
 
 PIXEL_TOYS = [
     *pixels("fvsbn"),
+    *pixels("nade", hidden=8, block=3),
+    *pixels("deepnade", hidden=16, block=3),
+    Toy(2, 4, (1, 1), "both", kind="deepnade", options=(("hidden", 16), ("block", 3), ("orders", 3))),
     *pixels("pixelcnn", channels=4, layers=2),
     *pixels("gated_pixelcnn", channels=4, layers=2),
 ]

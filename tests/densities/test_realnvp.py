@@ -86,7 +86,9 @@ def test_a_fresh_flow_is_the_standard_normal(dim: int) -> None:
 @torch.no_grad()
 def test_the_density_of_random_weights_integrates_to_one() -> None:
     points, area = grid(10, 250)
-    assert moved().log_prob(points).exp().sum().item() * area == pytest.approx(1, abs=1e-3)  # the midpoint rule meets kinks
+    assert moved().log_prob(points).exp().sum().item() * area == pytest.approx(
+        1, abs=1e-3
+    )  # the midpoint rule meets kinks
 
 
 def test_a_law_is_learnt_within_a_twentieth_of_a_nat_where_the_best_normal_is_a_nat_away(

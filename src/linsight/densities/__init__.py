@@ -4,10 +4,12 @@ from linsight.densities.autoregressive import Autoregressive, LabelKind, LabelPl
 from linsight.densities.base import Density, check_images, check_labels, check_temperature
 from linsight.densities.bernoulli import IndependentBernoulli, NaiveBayes
 from linsight.densities.build import AnyPixelDensityConfig, build, config, kinds
+from linsight.densities.deepnade import DeepNADE, DeepNADEConfig
 from linsight.densities.fvsbn import FVSBN, FVSBNConfig
 from linsight.densities.gated_pixelcnn import GatedPixelCNN, GatedPixelCNNConfig
 from linsight.densities.given import Given
 from linsight.densities.inpainting import Inpainted, InpaintMode, exact_mode, inpaint
+from linsight.densities.nade import NADE, NADEConfig
 from linsight.densities.pixelcnn import PixelCNN, PixelCNNConfig
 from linsight.densities.pixelwise import PixelDensity, PixelDensityConfig
 from linsight.densities.realnvp import RealNVP
@@ -15,8 +17,11 @@ from linsight.densities.states import state_bytes, take_rows
 
 __all__ = [
     "FVSBN",
+    "NADE",
     "AnyPixelDensityConfig",
     "Autoregressive",
+    "DeepNADE",
+    "DeepNADEConfig",
     "Density",
     "FVSBNConfig",
     "GatedPixelCNN",
@@ -27,6 +32,7 @@ __all__ = [
     "Inpainted",
     "LabelKind",
     "LabelPlace",
+    "NADEConfig",
     "NaiveBayes",
     "PixelCNN",
     "PixelCNNConfig",
