@@ -152,6 +152,8 @@ PIXEL_TOYS = [
     Toy(2, 4, (1, 1), "both", kind="deepnade", options=(("hidden", 16), ("block", 3), ("orders", 3))),
     *pixels("pixelcnn", channels=4, layers=2),
     *pixels("gated_pixelcnn", channels=4, layers=2),
+    *pixels("made", hidden=(12, 10)),
+    Toy(2, 4, (1, 1), "both", kind="made", options=(("hidden", (24,)), ("degrees", "random"), ("orders", 3))),
 ]
 """Every kind of `densities.kinds()`; test_densities.py sees to it that none is left out."""
 

@@ -9,6 +9,7 @@ from linsight.densities.fvsbn import FVSBN, FVSBNConfig
 from linsight.densities.gated_pixelcnn import GatedPixelCNN, GatedPixelCNNConfig
 from linsight.densities.given import Given
 from linsight.densities.inpainting import Inpainted, InpaintMode, exact_mode, inpaint
+from linsight.densities.made import MADE, MADEConfig
 from linsight.densities.nade import NADE, NADEConfig
 from linsight.densities.pixelcnn import PixelCNN, PixelCNNConfig
 from linsight.densities.pixelwise import PixelDensity, PixelDensityConfig
@@ -17,6 +18,7 @@ from linsight.densities.states import state_bytes, take_rows
 
 __all__ = [
     "FVSBN",
+    "MADE",
     "NADE",
     "AnyPixelDensityConfig",
     "Autoregressive",
@@ -32,6 +34,7 @@ __all__ = [
     "Inpainted",
     "LabelKind",
     "LabelPlace",
+    "MADEConfig",
     "NADEConfig",
     "NaiveBayes",
     "PixelCNN",

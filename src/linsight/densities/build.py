@@ -6,19 +6,23 @@ from typing import Any
 from linsight.densities.deepnade import DeepNADEConfig
 from linsight.densities.fvsbn import FVSBNConfig
 from linsight.densities.gated_pixelcnn import GatedPixelCNNConfig
+from linsight.densities.made import MADEConfig
 from linsight.densities.nade import NADEConfig
 from linsight.densities.pixelcnn import PixelCNNConfig
 from linsight.densities.pixelwise import PixelDensity, PixelDensityConfig
 
 __all__ = ["AnyPixelDensityConfig", "build", "config", "kinds"]
 
-AnyPixelDensityConfig = FVSBNConfig | NADEConfig | DeepNADEConfig | PixelCNNConfig | GatedPixelCNNConfig
+AnyPixelDensityConfig = (
+    FVSBNConfig | NADEConfig | DeepNADEConfig | MADEConfig | PixelCNNConfig | GatedPixelCNNConfig
+)
 """The configuration of one density, told apart by `kind`."""
 
 _CONFIGS: dict[str, type[PixelDensityConfig]] = {
     "fvsbn": FVSBNConfig,
     "nade": NADEConfig,
     "deepnade": DeepNADEConfig,
+    "made": MADEConfig,
     "pixelcnn": PixelCNNConfig,
     "gated_pixelcnn": GatedPixelCNNConfig,
 }

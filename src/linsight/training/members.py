@@ -37,13 +37,13 @@ class Size:
 
 
 def measured_size(config: RunConfig) -> Size:
-    """The size of the model that a configuration describes; only its shapes are made."""
-    with torch.device("meta"):
+    """The size of the model that a configuration describes; nothing of torch's random state is used up."""
+    with torch.random.fork_rng(devices=[]):
         model = config.task.model.build()
-        stacks = [module for module in model.modules() if isinstance(module, Stack)]
-        states = sum(stack.state_size(config.task.num_tokens) for stack in stacks)
-        if not stacks and isinstance(model, Autoregressive):
-            states = state_bytes(model.begin(model.starts(1)))
+    stacks = [module for module in model.modules() if isinstance(module, Stack)]
+    states = sum(stack.state_size(config.task.num_tokens) for stack in stacks)
+    if not stacks and isinstance(model, Autoregressive):
+        states = state_bytes(model.begin(model.starts(1)))
     return Size(sum(parameter.numel() for parameter in model.parameters()), states)
 
 
