@@ -59,14 +59,14 @@ class RowState(NamedTuple):
 
     With r the reach of a layer, `kept` is its input in the r rows above, `above` what those say of every
     column of the current row, `row` its input in that row so far, after r columns of 0. `features` are those
-    of the next pixel; `evidence` is the sum of what all places so far say of the label.
+    of the next pixel; `labels` is what all places so far say of the label.
     """
 
     kept: Maps
     above: Maps
     row: Maps
     features: Float[Tensor, "batch width 1 1"]
-    evidence: Float[Tensor, "batch evidence 1 1"]
+    labels: Float[Tensor, "batch classes"]
     starts: Int[Tensor, " batch"]
     seen: int
 
@@ -76,10 +76,11 @@ class ConvolutionalDensity(PixelDensity):
 
     With x as -1 and 1, so that a pixel that is off is not what lies outside of the image,
 
-        l_i = b_i + head(h_i),   logits of y = A mean_i relu(B [h_i, x_i] + b') + a
+        l_i = b_i + head(h_i),   logits of y = a + mean_i A_i relu(B [h_i, x_i] + b')
 
-    so that the labels see the last pixel too. The head's last layer starts at 0: with `fit_bias`, which sets
-    a bias for each place, the density starts as independent pixels.
+    so that the labels see the last pixel too, and what a feature says of them depends on its place. The
+    head's last layer and all A_i start at 0: with `fit_bias`, which sets b, the density starts as independent
+    pixels.
 
     A subclass has the features of a whole image, and the same along the rows: `below` gives what all rows so
     far say of the next one, once a row, and `column` the features of one place from that and from the row's
@@ -103,7 +104,8 @@ class ConvolutionalDensity(PixelDensity):
         self.head = nn.Sequential(nn.ReLU(), nn.Conv2d(width, width, 1), nn.ReLU(), logit)
         if self.reads_label:
             self.evidence = nn.Sequential(nn.Conv2d(width + 1, width, 1), nn.ReLU())
-            self.label_head = nn.Linear(width, self.classes)
+            self.votes = nn.Parameter(torch.zeros(self.classes, width, self.num_pixels))
+            self.label_bias = nn.Parameter(torch.zeros(self.classes))
 
     @abstractmethod
     def features(
@@ -134,8 +136,8 @@ class ConvolutionalDensity(PixelDensity):
         """The network over whole images."""
         image = _signs(pixels).view(-1, 1, self.height, self.width)
         features = self.features(image, starts)
-        evidence = self._evidence(features, image).sum((2, 3), keepdim=True)
-        return Conditionals(self.head(features).flatten(1) + self.bias, self._labels(evidence))
+        labels = self._no_labels(len(image)) + self._labels(features, image, 0)
+        return Conditionals(self.head(features).flatten(1) + self.bias, labels)
 
     def begin(self, starts, member=0) -> RowState:
         """At the first place, above and left of which there is nothing."""
@@ -150,7 +152,7 @@ class ConvolutionalDensity(PixelDensity):
             above=tuple(nothing(channels, 1, self.width) for channels in self.outputs),
             row=self._no_columns(len(starts)),
             features=nothing(self.feature_width, 1, 1),
-            evidence=nothing(self.feature_width if self.reads_label else 0, 1, 1),
+            labels=self._no_labels(len(starts)),
             starts=starts,
             seen=0,
         )
@@ -159,7 +161,7 @@ class ConvolutionalDensity(PixelDensity):
     def read(self, state) -> Float[Tensor, "batch values"]:
         """The head at the next place, or the labels' at the end."""
         if state.seen == self.num_pixels:
-            return self._labels(state.evidence)
+            return state.labels
         return as_values(self.head(state.features).flatten() + self.bias[state.seen])
 
     def feed(self, state, cells) -> RowState:
@@ -171,7 +173,7 @@ class ConvolutionalDensity(PixelDensity):
     def _after(self, state: RowState, pixel: Float[Tensor, "batch 1 1 1"]) -> RowState:
         state = state._replace(
             row=(torch.cat([state.row[0], pixel], dim=3), *state.row[1:]),
-            evidence=state.evidence + self._evidence(state.features, pixel),
+            labels=state.labels + self._labels(state.features, pixel, state.seen),
             seen=state.seen + 1,
         )
         if state.seen == self.num_pixels:
@@ -191,14 +193,17 @@ class ConvolutionalDensity(PixelDensity):
         sizes = zip(self.inputs, self.config.reaches, strict=True)
         return tuple(self.bias.new_zeros(batch, channels, 1, reach) for channels, reach in sizes)
 
-    def _evidence(self, features: Tensor, image: Tensor) -> Float[Tensor, "batch evidence height width"]:
-        if not self.reads_label:
-            return features[:, :0]
-        return self.evidence(torch.cat([features, image], dim=1))
+    def _no_labels(self, batch: int) -> Float[Tensor, "batch classes"]:
+        """The labels' logits before any pixel; without columns where y cannot stand last."""
+        return self.label_bias.expand(batch, -1) if self.reads_label else self.bias.new_zeros(batch, 0)
 
-    def _labels(self, evidence: Float[Tensor, "batch evidence 1 1"]) -> Float[Tensor, "batch labels"]:
-        mean = evidence.flatten(1) / self.num_pixels
-        return self.label_head(mean) if self.reads_label else mean
+    def _labels(self, features: Tensor, image: Tensor, first: int) -> Float[Tensor, "batch classes"]:
+        """What places from the `first` one on add to the labels' logits."""
+        if not self.reads_label:
+            return features.new_zeros(len(features), 0)
+        evidence = self.evidence(torch.cat([features, image], dim=1)).flatten(2)
+        votes = self.votes[:, :, first : first + evidence.shape[2]]
+        return torch.einsum("bwi,cwi->bc", evidence, votes) / self.num_pixels
 
 
 def start_embedding(num_starts: int, channels: int) -> nn.Embedding:

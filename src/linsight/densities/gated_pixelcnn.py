@@ -109,7 +109,7 @@ class _Down(nn.Module):
 
     def __init__(self, inputs: int, channels: int, reach: int, num_starts: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, 2 * channels, (reach + 1, 2 * reach + 1), padding=(0, reach))
+        self.conv = _gated_conv(inputs, channels, (reach + 1, 2 * reach + 1), padding=(0, reach))
         self.start = start_embedding(num_starts, 2 * channels)
         self.link = nn.Conv2d(2 * channels, 2 * channels, 1, bias=False)
 
@@ -126,7 +126,7 @@ class _Across(nn.Module):
 
     def __init__(self, inputs: int, channels: int, columns: int, num_starts: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, 2 * channels, (1, columns))
+        self.conv = _gated_conv(inputs, channels, (1, columns))
         self.start = start_embedding(num_starts, 2 * channels)
         self.out = nn.Conv2d(channels, channels, 1)
 
@@ -138,6 +138,15 @@ class _Across(nn.Module):
     ) -> Float[Tensor, "batch channels rows columns"]:
         """What is added to h."""
         return self.out(_gate(self.conv(window) + above + self.start(starts)[..., None, None]))
+
+
+def _gated_conv(
+    inputs: int, channels: int, kernel: tuple[int, int], padding: tuple[int, int] = (0, 0)
+) -> nn.Conv2d:
+    """The convolution before a gate; v would fade from layer to layer at torch's own, smaller weights."""
+    conv = nn.Conv2d(inputs, 2 * channels, kernel, padding=padding)
+    nn.init.kaiming_normal_(conv.weight, nonlinearity="tanh")
+    return conv
 
 
 def _gate(u: Float[Tensor, "batch outputs rows columns"]) -> Float[Tensor, "batch channels rows columns"]:
