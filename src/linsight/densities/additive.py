@@ -95,8 +95,9 @@ class AdditiveDensity(PixelDensity):
         features = self.features(state.sums)
         if state.seen == self.num_pixels:
             return self.split(features @ self.readout.T + self.bias + self.start[state.starts]).labels
-        pixel = self.order_of(state.member)[state.seen]
-        return as_values(features @ self.readout[pixel] + self.bias[pixel] + self.start[state.starts, pixel])
+        pixel = self.order_of(state.member)[state.seen, None]
+        logits = (features @ self.readout[pixel].T)[:, 0]
+        return as_values(logits + self.bias[pixel] + self.start[state.starts, pixel])
 
     def feed(self, state, cells) -> "AdditiveState":
         """Add what the pixels add."""
