@@ -10,7 +10,7 @@ from linsight.training.presets.classify import (
     classify_smnist,
     classify_tiny,
 )
-from linsight.training.presets.generate import generate_default, generate_fvsbn, generate_tiny
+from linsight.training.presets.generate import GENERATE
 from linsight.training.presets.language import language_default, language_tiny
 from linsight.training.presets.recall import recall_default, recall_tiny
 
@@ -24,7 +24,7 @@ PRESETS: dict[str, dict[str, Callable[[], RunConfig]]] = {
         "smnist": classify_smnist,
         "tiny": classify_tiny,
     },
-    "generate": {"default": generate_default, "fvsbn": generate_fvsbn, "tiny": generate_tiny},
+    "generate": GENERATE,
     "language": {"default": language_default, "tiny": language_tiny},
     "recall": {"default": recall_default, "tiny": recall_tiny},
 }
