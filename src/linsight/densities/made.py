@@ -66,8 +66,9 @@ class MADE(PixelDensity):
         h_1 = relu(b_1 + E_1[s] + (W_1 * M_1) x),    h_n = relu(b_n + E_n[s] + (W_n * M_n) h_(n-1))
         l   = b + E[s] + (V * M_V) h_L + (A * M_A) x
 
-    A, the direct link, starts at 0. Masks are applied in each call; what they leave out of W, V and A is read
-    by no one. (The paper counts a logit's degree as its pixel's, and its mask is strict.)
+    V and A, the direct link, start at 0 and b at the pixels' frequencies, hence as independent pixels. Masks
+    are applied in each call; what they leave out of W, V and A is read by no one. (The paper counts a logit's
+    degree as its pixel's, and its mask is strict.)
 
     With several orders the same weights serve them all, each order with degrees of its own, made from its
     number and `order_seed`. They are not saved: a checkpoint has their digest and loads only into the same.
@@ -94,8 +95,9 @@ class MADE(PixelDensity):
         self.weights = nn.ParameterList(
             torch.empty(outputs, inputs) for inputs, outputs in zip(self.widths, above, strict=False)
         )
-        for weight in self.weights:
+        for weight in self.weights[:-1]:
             nn.init.kaiming_normal_(weight, nonlinearity="relu")
+        nn.init.zeros_(self.weights[-1])
         shape = (self.num_outputs, self.num_pixels)
         self.direct = nn.Parameter(torch.zeros(shape)) if config.direct else None
         self.bias = nn.Parameter(torch.zeros(sum(above)))
@@ -108,7 +110,8 @@ class MADE(PixelDensity):
     def fit_bias(self, x: Tensor) -> None:
         """Start at the pixels' frequencies in training images."""
         check_images(x, self.height, self.width)
-        self.split(self.bias[None, -self.num_outputs :]).pixels[0] = pixel_bias(x)
+        first = len(self.bias) - self.num_outputs
+        self.bias[first : first + self.num_pixels] = pixel_bias(x)
 
     def conditionals(self, pixels, starts, member=0) -> Conditionals:
         """All units of every layer at once."""
