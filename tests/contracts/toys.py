@@ -149,7 +149,7 @@ PIXEL_TOYS = [
     *pixels("fvsbn"),
     *pixels("nade", hidden=8, block=3),
     *pixels("deepnade", hidden=16, block=3),
-    Toy(2, 4, (1, 1), "both", kind="deepnade", options=(("hidden", 16), ("block", 3), ("orders", 3))),
+    Toy(2, 4, (1, 1), "both", kind="deepnade", options=(("hidden", 16), ("block", 3), ("orders", 2))),
     *pixels("pixelcnn", channels=4, layers=2),
     *pixels("gated_pixelcnn", channels=4, layers=2),
     *pixels("made", hidden=(12, 10)),

@@ -22,8 +22,8 @@ class AdditiveConfig(OrderedPixelConfig):
 
     hidden: int = 500
     """Width of the sum."""
-    block: int = 64
-    """Pixels taken together in one pass; the sums before all pixels of a block are in memory at once."""
+    block: int = 32
+    """Pixels taken together in one pass: their sums are in memory at once, and cost its square."""
 
     def __post_init__(self) -> None:
         """Refuse sizes that are not."""
@@ -42,11 +42,11 @@ class AdditiveDensity(PixelDensity):
         l_o(i)  = b_o(i) + E[s, o(i)] + V_o(i) . f(a_i)
         a_(i+1) = a_i + W[:, o(i)] x_o(i)
 
-    and the label, where it is last, by further rows of V, b and E from f(a_D). The three forms: one pixel at
-    a time with a carried (`begin`, `read`, `feed`); all pixels by one cumulative sum, in blocks between which
-    a is carried (`conditionals`); all in one block, where `block` is D or more. The whole of a_0 ... a_(D-1),
-    D * hidden numbers an image, is never in memory, in training neither: a block's sums are computed again
-    in the backward.
+    and the label, where it is last, by further rows of V, b and E from f(a_D). Three forms: one pixel at a
+    time with a carried (`begin`, `read`, `feed`); blocks of pixels, in each all sums at once by a triangular
+    matrix, with a carried from one to the next (`conditionals`); all pixels in one block, where `block` is D
+    or more. The whole of a_0 ... a_(D-1), D * hidden numbers an image, is never in memory where it is less,
+    in training neither: a block's sums are computed again in the backward.
 
     The state is a, `hidden` numbers an image however many pixels it has seen.
     """
@@ -72,7 +72,7 @@ class AdditiveDensity(PixelDensity):
         self.bias[: self.num_pixels] = pixel_bias(x)
 
     def conditionals(self, pixels, starts, member=0) -> Conditionals:
-        """A cumulative sum over each block, from the sum of all blocks before it."""
+        """The sums before all pixels of a block, from the sum over all blocks before it."""
         order = self.order_of(member)
         run = self._block
         if torch.is_grad_enabled():
@@ -103,32 +103,29 @@ class AdditiveDensity(PixelDensity):
         """Add what the pixels add."""
         seen = state.seen + cells.shape[1]
         pixels = self.order_of(state.member)[state.seen : seen]
-        total = self.total(cells.to(state.sums.dtype), pixels)
-        return state._replace(sums=state.sums + total, seen=seen)
-
-    def added(
-        self, values: Float[Tensor, "batch some"], pixels: Int[Tensor, " some"]
-    ) -> Float[Tensor, "batch some hidden"]:
-        """What each of these pixels adds to the sum."""
-        return values[..., None] * self.weight[:, pixels].T
+        values = cells.to(state.sums.dtype)
+        return state._replace(
+            sums=state.sums + self.total(values, torch.ones_like(values), pixels), seen=seen
+        )
 
     def total(
-        self, values: Float[Tensor, "batch some"], pixels: Int[Tensor, " some"]
-    ) -> Float[Tensor, "batch hidden"]:
-        """What these pixels add together."""
-        return values @ self.weight[:, pixels].T
+        self,
+        values: Float[Tensor, "... some"],
+        known: Float[Tensor, "... some"],
+        pixels: Int[Tensor, " some"] | slice,
+    ) -> Float[Tensor, "... hidden"]:
+        """What pixels of these values add to the sum where `known` is 1; nothing where it is 0."""
+        return (values * known) @ self.weight[:, pixels].T
 
     def _first(self, starts: Int[Tensor, " batch"]) -> Float[Tensor, "batch hidden"]:
         return self.hidden_bias + self.hidden_start[starts]
 
     def _block(self, sums: Tensor, values: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """What the features say of these pixels, and the sum after them.
-
-        The sum after them is not the end of the cumulative sum: as a view it would keep all of that alive.
-        """
-        before = torch.cat([sums[:, None], self.added(values, pixels)[:, :-1]], dim=1).cumsum(1)
+        """What the features say of these pixels, and the sum after them."""
+        every = values.new_ones(len(pixels), len(pixels))
+        before = sums[:, None] + self.total(values[:, None], every.tril(-1), pixels)
         logits = torch.einsum("bph,ph->bp", self.features(before), self.readout[pixels])
-        return logits, sums + self.total(values, pixels)
+        return logits, sums + self.total(values, every[0], pixels)
 
 
 class AdditiveState(NamedTuple):

@@ -19,8 +19,6 @@ __all__ = ["DeepNADE", "DeepNADEConfig"]
 class DeepNADEConfig(AdditiveConfig):
     """A DeepNADE is said by its size, and by the orders that it is asked in."""
 
-    block: int = 16
-    """Pixels taken together in one pass; the layers' outputs for all of a block are in memory at once."""
     layers: int = 2
     """Hidden layers."""
     orders: int = 1
@@ -58,9 +56,10 @@ class DeepNADE(AdditiveDensity):
     after the cut in one pass; `knowing` is this density in orders in which any given pixels come first, hence
     exact in-painting.
 
-    Cost: D (3 hidden + (layers - 1) hidden^2) for an image in one order, as its D passes share the sum in the
-    first layer and read one logit each; 3 D hidden + (layers - 1) hidden^2 for a step of training, twice that
-    where the label can be last. The state is a, hidden floats.
+    Cost: D ((block + 1) hidden + (layers - 1) hidden^2) for an image in one order, as its D passes share the
+    sum in the first layer and read one logit each, and with 3 in the place of block + 1 step by step; 3 D
+    hidden + (layers - 1) hidden^2 for a step of training, twice that where the label can be last. The state
+    is a, hidden floats.
 
     Uria, Murray, Larochelle 2014, "A deep and tractable density estimator", arXiv 1310.1757.
     """
@@ -82,13 +81,9 @@ class DeepNADE(AdditiveDensity):
             h = layer(h).relu()
         return h
 
-    def added(self, values, pixels):
+    def total(self, values, known, pixels):
         """A known pixel adds its column of M, and that of W if it is on."""
-        return super().added(values, pixels) + self.known[:, pixels].T
-
-    def total(self, values, pixels):
-        """The sum of what each adds."""
-        return super().total(values, pixels) + self.known[:, pixels].sum(1)
+        return super().total(values, known, pixels) + known @ self.known[:, pixels].T
 
     def logits_given(
         self,
@@ -100,8 +95,7 @@ class DeepNADE(AdditiveDensity):
 
         Those of the pixels in the mask mean nothing, nor do the labels' where any is out of it.
         """
-        seen = mask.to(pixels.dtype)
-        sums = self._first(starts) + (pixels * seen) @ self.weight.T + seen @ self.known.T
+        sums = self._first(starts) + self.total(pixels, mask.to(pixels.dtype), slice(None))
         return self.split(self.features(sums) @ self.readout.T + self.bias + self.start[starts])
 
     def nats_beyond(

@@ -47,8 +47,8 @@ class NADE(AdditiveDensity):
     W and of V for every pixel. W and V start uniform within 1 / sqrt(fan-in), U and E at 0, b at the pixels'
     frequencies.
 
-    Cost: 2 D hidden for an image, in one pass or step by step, where a pixel takes 2 hidden; memory of a pass
-    is `block` * hidden an image, and D / block states more in training. The state is a, hidden floats.
+    Cost: 2 D hidden for an image step by step, and (block + 2) D hidden in one pass, in memory of block *
+    hidden, and of D / block states more in training. The state is a, hidden floats.
 
     Larochelle, Murray 2011, "The neural autoregressive distribution estimator"; Uria, Côté, Gregor, Murray,
     Larochelle 2016, "Neural autoregressive distribution estimation", arXiv 1605.02226.
