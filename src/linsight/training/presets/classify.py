@@ -7,7 +7,14 @@ from linsight.tasks.classify import ClassifyConfig
 from linsight.training.config import RunConfig, TrainingConfig
 from linsight.training.presets.tiny import tiny_training
 
-__all__ = ["classify_default", "classify_listops", "classify_pathfinder", "classify_smnist", "classify_tiny"]
+__all__ = [
+    "classify_default",
+    "classify_listops",
+    "classify_pathfinder",
+    "classify_pmnist",
+    "classify_smnist",
+    "classify_tiny",
+]
 
 
 def classify_default() -> RunConfig:
@@ -45,6 +52,24 @@ def classify_pathfinder() -> RunConfig:
     """Pathfinder of 32 x 32 pixels in 256 patches of 4; untuned."""
     model = ClassifierConfig(patch=4, max_length=256, classes=2, sequence=_model().sequence)
     return _generated(ClassifyConfig(data="pathfinder-32-easy", model=model))
+
+
+def classify_pmnist() -> RunConfig:
+    """Permuted MNIST, one pixel a token, with the HiPPO-RNN, which has no parallel form; untimed."""
+    sequence = SequenceConfig(dim=32, layers=1, mlp_dim=64, mixers=(mixer("hippo", hidden=128, order=64),))
+    model = ClassifierConfig(max_length=None, pooling="last", sequence=sequence)
+    return RunConfig(
+        version=RunConfig.VERSION,
+        task=ClassifyConfig(data="pmnist", model=model),
+        training=TrainingConfig(
+            steps=350,
+            batch_size=64,
+            optimizer=AdamWConfig(lr=5e-3, betas=(0.9, 0.99), weight_decay=0.05),
+            schedule=WarmupCosineConfig(warmup_steps=50, final=0.02),
+            validate_every=350,
+            checkpoint_every=50,
+        ),
+    )
 
 
 def classify_smnist() -> RunConfig:

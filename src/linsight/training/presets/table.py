@@ -7,6 +7,7 @@ from linsight.training.presets.classify import (
     classify_default,
     classify_listops,
     classify_pathfinder,
+    classify_pmnist,
     classify_smnist,
     classify_tiny,
 )
@@ -21,6 +22,7 @@ PRESETS: dict[str, dict[str, Callable[[], RunConfig]]] = {
         "default": classify_default,
         "listops": classify_listops,
         "pathfinder": classify_pathfinder,
+        "pmnist": classify_pmnist,
         "smnist": classify_smnist,
         "tiny": classify_tiny,
     },
