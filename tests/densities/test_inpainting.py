@@ -10,7 +10,9 @@ from toys import Toy, chi_square, every_image, pixels
 from linsight.densities import FVSBN, FVSBNConfig, Given, inpaint
 
 DRAWS = 3000
-NONE, FIRST, _, BOTH, *_ = pixels("fvsbn")
+NONE, FIRST, LAST, *_ = pixels("fvsbn")
+BOTH = Toy(2, 4, (1, 1), "both", kind="fvsbn", options=(("order", "random"),))
+REORDERED = Toy(2, 4, (1, 1), "both", kind="deepnade", options=(("hidden", 16), ("orders", 2)))
 PATCHES = Toy(2, 4, (1, 2), "first")
 LATE = torch.tensor([[0, 0, 0, 1], [0, 0, 1, 1]], dtype=torch.bool)
 """Known pixels that come late in the raster, so that unknown ones stand before them."""
@@ -49,6 +51,16 @@ def test_known_pixels_that_come_first_are_a_prefix_and_exact(toy):
     drawn = inpaint(density, given, generator=generator())
     assert (drawn.mode, drawn.truth) == ("prefix", "exact")
     images, log_p = posterior(density, given)
+    assert chi_square(drawn.images, log_p, images) > 1e-4
+
+
+def test_a_density_of_all_orders_is_asked_in_one_that_begins_with_the_known():
+    """Exact with regard to its law in that order, which is not its law in another."""
+    density = REORDERED.trained()
+    given = known(0b10110010, LATE)
+    drawn = inpaint(density, given, generator=generator())
+    assert (drawn.mode, drawn.truth) == ("reorder", "exact")
+    images, log_p = posterior(density.knowing(LATE), given)
     assert chi_square(drawn.images, log_p, images) > 1e-4
 
 
@@ -165,4 +177,4 @@ def test_what_cannot_be_done_is_refused():
     with pytest.raises(ValueError, match="y: "):
         inpaint(density, given, torch.zeros(3, dtype=torch.int64), mode="clamp")
     with pytest.raises(ValueError, match="y cannot stand first"):
-        inpaint(pixels("fvsbn")[2].trained(), given, torch.zeros(3, dtype=torch.int64), mode="clamp")
+        inpaint(LAST.trained(), given, torch.zeros(3, dtype=torch.int64), mode="clamp")
