@@ -1,6 +1,7 @@
 """Image densities by enumeration of every image (spec/densities.md, section 11)."""
 
 import copy
+import dataclasses
 import math
 
 import pytest
@@ -196,6 +197,21 @@ def test_saving_and_loading_keeps_every_bit(toy, density, tmp_path):
     for place in toy.places:
         assert torch.equal(fresh.log_prob(x, label=place), density.log_prob(x, label=place))
     assert torch.equal(fresh.order, density.order)
+
+
+def test_weights_bring_their_order_or_are_refused(toy, density):
+    """Weights of a random order, loaded where the raster was built: as they were, or not at all."""
+    if ("order", "random") not in toy.options:
+        pytest.skip("in the raster")
+    options = tuple(option for option in toy.options if option[0] != "order")
+    other, x = dataclasses.replace(toy, options=options).build(seed=1), toy.images[::9]
+    if toy.kind == "made":  # whose masks are not saved
+        with pytest.raises(ValueError, match="weights of other orders or masks"):
+            other.load_state_dict(density.state_dict())
+        return
+    other.load_state_dict(density.state_dict())
+    for stepwise in (False, True):
+        torch.testing.assert_close(other.log_prob(x, stepwise=stepwise), density.log_prob(x))
 
 
 def test_float32_stays_near_float64(toy, density):

@@ -49,17 +49,12 @@ class FVSBN(PixelDensity):
     Frey, Hinton, Dayan 1996, "Does the wake-sleep algorithm produce good density estimators?".
     """
 
-    mask: Tensor
-
     def __init__(self, config: FVSBNConfig) -> None:
         super().__init__(config, pixel_order(config))
         self.config = config
         self.weight = nn.Parameter(torch.zeros(self.num_outputs, self.num_pixels))
         self.bias = nn.Parameter(torch.zeros(self.num_outputs))
         self.start = nn.Parameter(torch.zeros(self.classes + 1, self.num_outputs))
-        rank = self.order.argsort()
-        output_rank = F.pad(rank, (0, self.num_outputs - self.num_pixels), value=self.num_pixels)
-        self.register_buffer("mask", output_rank[:, None] > rank[None, :], persistent=False)
 
     @torch.no_grad()
     def fit_bias(self, x: Tensor) -> None:
@@ -69,7 +64,11 @@ class FVSBN(PixelDensity):
 
     def conditionals(self, pixels, starts, member=0) -> Conditionals:
         """One masked linear layer."""
-        return self.split(F.linear(pixels, self.weight * self.mask, self.bias) + self.start[starts])
+        # Made of the order in each call: weights that are loaded bring their order with them.
+        rank = self.order.argsort()
+        output_rank = F.pad(rank, (0, self.num_outputs - self.num_pixels), value=self.num_pixels)
+        mask = output_rank[:, None] > rank
+        return self.split(F.linear(pixels, self.weight * mask, self.bias) + self.start[starts])
 
     def begin(self, starts, member=0) -> "FVSBNState":
         """Logits of everything given nothing."""
