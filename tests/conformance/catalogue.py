@@ -131,6 +131,7 @@ CAUGHT = {
         numbers.RareOverflow,
         numbers.WideOutput,
     ],
+    "long-row": [numbers.CountedInHalf],
     "extremes": [
         decayed.UnitKeys,
         decayed.RootOfZero,
@@ -167,6 +168,7 @@ ALONE = {
     "gradients": [numbers.HalfGradient],
     "gradcheck": [numbers.WrongBackward, numbers.LostParameter],
     "dtype-ladder": [numbers.RareOverflow, numbers.WideOutput],
+    "long-row": [numbers.CountedInHalf],
     "no-rows": [numbers.EmptyBatch],
     "decay-extremes": [decayed.CumsumDifference],
     "evaluation": [features.RedrawnInTraining],

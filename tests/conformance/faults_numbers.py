@@ -17,6 +17,13 @@ class HalfPositions(Honest):
         return torch.sin(place.to(dtype)[..., None] * self.frequency + torch.arange(self.dim, dtype=dtype))
 
 
+class CountedInHalf(Honest):
+    """Counts positions in the dtype of the tokens: right up to 256 in bfloat16, and to 2,048 in float16."""
+
+    def wave(self, place: Tensor) -> Tensor:
+        return super().wave(place.to(self.weights.dtype))
+
+
 class CoarseStep(Honest):
     """The step for a single token computes in bfloat16, as fused decoding does."""
 

@@ -120,7 +120,7 @@ class Stabilised(Plain):
     """
 
     forms = ("naive", "recurrent")
-    usual = "naive"
+    usual = "recurrent"
     features = 16
 
     def __init__(self, dim: int = 8) -> None:

@@ -18,6 +18,7 @@ __all__ = [
     "forms",
     "half",
     "lengths",
+    "long_rows",
     "mistakes",
     "options",
     "piecewise",
@@ -87,7 +88,12 @@ def decays(adapter: Adapter, subject: Any) -> str | None:
 
 def counts_tokens(adapter: Adapter, subject: Any) -> str | None:
     """A state that adds up, in bfloat16."""
-    return fixed_state(adapter, subject) or piecewise(adapter, subject) or half(adapter, subject)
+    return long_rows(adapter, subject) or half(adapter, subject)
+
+
+def long_rows(adapter: Adapter, subject: Any) -> str | None:
+    """A state that adds up over rows of any length."""
+    return fixed_state(adapter, subject) or piecewise(adapter, subject)
 
 
 def draws_features(adapter: Adapter, subject: Any) -> str | None:

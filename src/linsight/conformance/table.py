@@ -44,6 +44,7 @@ LAWS: dict[str, Law] = {
         gradients.state_gradients,
         gradients.gradcheck,
         numbers.dtype_ladder,
+        numbers.long_row,
         numbers.extremes,
         numbers.no_rows,
         numbers.decay_extremes,

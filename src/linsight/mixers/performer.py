@@ -55,11 +55,11 @@ class PerformerConfig(MixerConfig):
 
 
 class PerformerState(NamedTuple):
-    """The sums over all tokens so far, relative to the largest feature of a key so far; zeros at first.
+    """The sums over all tokens so far, relative to the largest key so far; zeros at first.
 
     `memory` `(batch, heads, features, head_dim + 1)`, float32: sums of phi(k) exp(-peak) v^T, and in the last
-    column of phi(k) exp(-peak) alone. `peak` `(batch, heads)`, float32: log of the largest feature. `draw`
-    `(batch,)`, int64: which random features, 0 for a row without tokens. Bytes per sequence:
+    column of phi(k) exp(-peak) alone. `peak` `(batch, heads)`, float32: log of the largest sum of a key's
+    features. `draw` `(batch,)`, int64: which random features, 0 for a row without tokens. Bytes per sequence:
     4 * heads * (features * (head_dim + 1) + 1) + 8.
     """
 
@@ -75,15 +75,15 @@ class Performer(HeadedMixer):
 
     Choromanski et al. 2021, arXiv 2009.14794 (FAVOR+). W has orthogonal rows (`nn.orthogonal_gaussian`).
 
-    Every query is divided by its largest feature, which cancels. So does one constant for all keys, and the
-    largest feature of all keys so far is one: with c_t its logarithm,
+    Every query is divided by the sum of its features, which cancels. So does one constant for all keys, and
+    the largest sum of features of a key so far is one: with c_t its logarithm,
 
         S_t = exp(c_(t-1) - c_t) S_(t-1) + exp(log phi(k_t) - c_t) [v_t, 1]^T
 
     which is linear attention with a decay by token. (The largest of the whole sequence would leak the future
     through rounding and, with an epsilon in the denominator, outright.) Nothing is added to the denominator
-    and it has no floor but underflow: a query whose features meet those of the keys at less than 1e-31 of
-    their largest (1e-292 in float64) reads 0.
+    and it has no floor but underflow: a query whose features meet those of the keys at less than 1e-31
+    (1e-292 in float64), both as parts of their sums, reads 0.
 
     The estimate is poor where |q||k| is large: with normal q and k of K = 64, m = 266, its relative error is
     0.69, at twice that size 0.97. Normalise queries and keys there.
@@ -170,60 +170,58 @@ class Performer(HeadedMixer):
         self.last_form = plan.form
         by_token = plan.form in ("naive", "recurrent")
         size = plan.chunk_size or q.shape[1]
-        memory, peak = state.memory, torch.where(state.draw[:, None] != 0, state.peak, NONE)
+        memory = _widened(state.memory, self.head_dim)
+        peak = torch.where(state.draw[:, None] != 0, state.peak, NONE)
         masks = repeat(None) if mask is None else mask.split(size, 1)
         outputs = []
         blocks = zip(*(t.split(size, 1) for t in (q, k, values)), masks, strict=False)
         for qc, kc, vc, valid in blocks:
-            # Keys and queries of a block together: half as many calls, whose arrays stay in the cache.
-            logits, offsets = self._logits(torch.cat([kc, qc], 2), weight)
-            largest, offset = logits.amax(-1), offsets[:, :, : self.heads]
-            top = largest[:, :, : self.heads] - offset
-            top = top if valid is None else torch.where(valid, top, NONE)
-            peaks = torch.cat([peak[:, None], top], 1).cummax(1).values
-            shift = offset + peaks[:, 1:]
-            shift = shift if valid is None else torch.where(valid, shift, -NONE)  # a feature of exp(-1e30)
-            shift = torch.cat([shift, largest[:, :, self.heads :]], 2)
-            keys, queries = _exp_of_difference(logits, shift[..., None]).chunk(2, 2)
-            peak = peaks[:, -1]
+            queries, (keys, logs), counted = self._queries(qc, weight), self._keys(kc, weight), _counted(vc)
+            logs = logs if valid is None else torch.where(valid, logs, -math.inf)
             if by_token:
-                decay = peaks[:, :-1] - peaks[:, 1:]
+                peaks = torch.cat([peak[:, None], logs], 1).cummax(1).values
+                keys = keys * (logs - peaks[:, 1:]).exp()[..., None]
+                decay, peak = peaks[:, :-1] - peaks[:, 1:], peaks[:, -1]
                 sums, memory = ops.linear_attention(
-                    queries, keys, _counted(vc), decay, initial_state=memory, form=plan.form
+                    queries, keys, counted, decay, initial_state=memory, form=plan.form
                 )
             else:
-                sums, memory = ops.peaked_attention(queries, keys, _counted(vc), peaks, memory)
-            outputs.append(_divided(sums))
-        return torch.cat(outputs, 1), memory, peak
+                sums, memory, peak = ops.peaked_attention(queries, keys, counted, logs, memory, peak)
+            outputs.append(_divided(sums, self.head_dim))
+        return torch.cat(outputs, 1), memory[..., : self.head_dim + 1].contiguous(), peak
 
     def _bidirectional(self, q, k, values, weight, mask):
         """One constant for all keys of a row."""
-        logits, offset = self._logits(k, weight)
-        top = logits.amax(-1) - offset
-        top = top if mask is None else torch.where(mask, top, NONE)
-        shift = offset + top.amax(1, keepdim=True)
-        shift = shift if mask is None else torch.where(mask, shift, -NONE)
-        keys = _exp_of_difference(logits, shift[..., None])
+        queries, (keys, logs) = self._queries(q, weight), self._keys(k, weight)
+        logs = logs if mask is None else torch.where(mask, logs, NONE)
+        shares = (logs - logs.amax(1, keepdim=True)).exp()
+        shares = shares if mask is None else torch.where(mask, shares, 0)
         self.last_form = form = "naive" if self.form == "naive" else "parallel"
-        queries = self._queries(q, weight)
-        return _divided(ops.global_linear_attention(queries, keys, _counted(values), form=form))
+        counted = _counted(values) * shares[..., None]
+        return _divided(ops.global_linear_attention(queries, keys, counted, form=form), self.head_dim)
 
     def _queries(self, q, weight):
-        """Features of queries, the largest of each 1."""
-        logits, _ = self._logits(q, weight)
-        return _exp_of_difference(logits, logits.amax(-1, keepdim=True))
+        """Features of queries, which sum to 1: what is common to them cancels."""
+        return self._logits(q, weight).softmax(-1).transpose(1, 2)
+
+    def _keys(self, k, weight):
+        """Features of keys as parts of their sum, and the logarithm of that sum."""
+        logits = self._logits(k, weight)
+        parts = logits.softmax(-1)
+        logs = (logits.amax(-1) - parts.amax(-1).log()).transpose(1, 2)
+        if self.config.kernel != "relu":
+            logs = logs - k.square().sum(-1) / (2 * self.head_dim**0.5)
+        return parts.transpose(1, 2), logs
 
     def _logits(self, x, weight):
-        """log phi(x), as a part by feature and a part of all features to be subtracted.
+        """log phi(x) without what a token's features have in common: `(batch, heads, length, features)`.
 
         The features of one head lie together in memory, as products by head read them.
         """
-        logits = (x.transpose(1, 2) @ weight.mT).transpose(1, 2)
+        logits = x.transpose(1, 2) @ weight.mT
         if self.config.kernel == "relu":
-            return (logits.relu() + 1e-3).log(), torch.zeros_like(logits[..., 0])
-        if self.config.kernel == "hyperbolic":
-            logits = torch.cat([logits, -logits], -1)
-        return logits, x.square().sum(-1) / (2 * self.head_dim**0.5)
+            return (logits.relu() + 1e-3).log()
+        return torch.cat([logits, -logits], -1) if self.config.kernel == "hyperbolic" else logits
 
     def _check_state(self, x, state):
         super()._check_state(x, state)
@@ -270,19 +268,22 @@ class Performer(HeadedMixer):
         }
 
 
-def _exp_of_difference(logits: Tensor, shift: Tensor) -> Tensor:
-    """exp(logits - shift), written over logits where no gradient needs them: a new array is new pages."""
-    return (logits - shift if logits.requires_grad else logits.sub_(shift)).exp_()
+def _counted(values: Float[Tensor, "batch length heads dim"]) -> Float[Tensor, "batch length heads wide"]:
+    """Values and columns of ones, whose weighted sum is the sum of weights.
+
+    One would do, but products with 68 columns are faster than with 65: up to a multiple of 4.
+    """
+    return F.pad(values, (0, 4 - values.shape[-1] % 4), value=1.0)
 
 
-def _counted(values: Float[Tensor, "batch length heads dim"]) -> Float[Tensor, "batch length heads values"]:
-    """Values and a last column of ones, whose weighted sum is the sum of weights."""
-    return F.pad(values, (0, 1), value=1.0)
+def _widened(memory: Float[Tensor, "... values"], dim: int) -> Float[Tensor, "... wide"]:
+    """The sums for `_counted` values: the last column as often as there are ones."""
+    return torch.cat([memory, memory[..., -1:].expand(*memory.shape[:-1], 3 - dim % 4)], -1)
 
 
-def _divided(sums: Float[Tensor, "batch length heads values"]) -> Tensor:
-    """Weighted sums of values over the sum of weights, their last column."""
-    num, den = sums[..., :-1], sums[..., -1:]
+def _divided(sums: Float[Tensor, "batch length heads wide"], dim: int) -> Tensor:
+    """Weighted sums of values over the sum of weights, the column after them."""
+    num, den = sums[..., :dim], sums[..., dim : dim + 1]
     info = torch.finfo(sums.dtype)
     read = den > info.tiny / info.eps  # below, the terms of the sums are not normal numbers any more
-    return torch.where(read, num / torch.where(read, den, 1), 0)
+    return num * torch.where(read, 1 / torch.where(read, den, 1), 0)

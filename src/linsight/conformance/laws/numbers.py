@@ -10,13 +10,16 @@ import torch
 
 from linsight.conformance.adapter import Adapter
 from linsight.conformance.law import law
-from linsight.conformance.needs import decays, double, piecewise
+from linsight.conformance.needs import decays, double, long_rows, piecewise
 from linsight.conformance.runs import gradients, in_pieces
 from linsight.conformance.subject import Subject, cast
 from linsight.conformance.tolerances import BUDGETS, SUMS
 from linsight.conformance.trial import Trial
 
-__all__ = ["decay_extremes", "dtype_ladder", "extremes", "no_rows", "poisoned", "uninitialised"]
+__all__ = ["decay_extremes", "dtype_ladder", "extremes", "long_row", "no_rows", "poisoned", "uninitialised"]
+
+LONG = 4097
+"""More tokens than bfloat16 and float16 count, and one more than a whole number of any block."""
 
 
 @law(
@@ -56,6 +59,33 @@ def _trimmed_rms(got: torch.Tensor, want: torch.Tensor) -> float:
     errors = (got.double() - want).square().mean(-1).flatten()
     kept = errors.sort().values[: math.ceil(0.95 * len(errors))]
     return (kept.mean() / want.square().mean()).sqrt().item()
+
+
+@law(
+    statement="After thousands of tokens a fixed state still gives, in float32 and bfloat16, the outputs of "
+    "float64 with the same rounded weights.",
+    reason="What is exact for hundreds of tokens need not be for thousands: bfloat16 counts to 256.",
+    breach="The model is evaluated at the lengths of its training, and served at others.",
+    inputs="One row of 4,097 normal tokens whole, as it runs by default, against pieces of 1,000 in float64.",
+    tolerance="As dtype-ladder, in float32 4,097 / 200 times as much: the mean of n tokens of any sign has a "
+    "condition of sqrt n, and the rounding of its sum grows as sqrt n. In bfloat16 the rounding of "
+    "activations outweighs both.",
+    needs=(double, long_rows),
+    quick=False,
+)
+def long_row(subject: Subject, trial: Trial) -> None:
+    """Run on and on."""
+    for adapter in subject.in_dtypes(torch.float32, torch.bfloat16):
+        reference = subject.build(adapter.dtype)
+        cast(reference, torch.float64)
+        x = trial.tokens(adapter, 1, min(LONG, adapter.max_length or LONG))
+        pieces = [len(piece) for piece in torch.arange(x.shape[1]).split(1000)]
+        with torch.no_grad():
+            want, _ = in_pieces(reference, x.double(), pieces)
+            y, _ = adapter(x)
+        trial.finite(y, "y")
+        budget = BUDGETS[adapter.dtype] * (max(1, x.shape[1] / 200) if adapter.dtype == torch.float32 else 1)
+        trial.below(_trimmed_rms(y, want), budget, str(adapter.dtype).removeprefix("torch."))
 
 
 @law(

@@ -1,4 +1,4 @@
-"""Linear attention relative to a running maximum: its decay is the maximum's growth."""
+"""Linear attention to keys with weights of any size, relative to the largest so far."""
 
 import torch
 from jaxtyping import Float
@@ -11,27 +11,34 @@ def peaked_attention(
     q: Float[Tensor, "B T H K"],
     k: Float[Tensor, "B T H K"],
     v: Float[Tensor, "B T H V"],
-    peaks: Float[Tensor, "B T+1 H"],
+    logs: Float[Tensor, "B T H"],
     state: Float[Tensor, "B H K V"],
-) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K V"]]:
-    """One block of `linear_attention` with log_decay = peaks[:, :-1] - peaks[:, 1:].
+    peak: Float[Tensor, "B H"],
+) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K V"], Float[Tensor, "B H"]]:
+    """One block of linear attention to keys exp(w_j) k_j, whose weights need not be numbers that exist.
 
-    Sums of such decays are differences of two peaks, and exact: there is no cumulative sum over pairs of
-    tokens. In blocks of 64 at B=1, T=4096, H=8, K=266, V=65, features included, 167 ms where
-    `linear_attention` took 202 (minima of two runs on one core, with SDPA at 277 and 274; torch 2.13).
+        c_i = max(c_(i-1), w_i)
+        o_i = exp(-c_i) (exp(c_0) S_0^T q_i + sum_(j <= i) exp(w_j) (q_i . k_j) v_j)
+
+    It is `linear_attention` with log_decay = c_(t-1) - c_t, and one exponential for a pair of tokens in place
+    of one for a feature: B=1, T=4096, H=8, K=266, V=65 in blocks of 64, features included, take 0.89 of the
+    time that keys given relative to c_t took, and those 0.83 of `linear_attention`'s (torch 2.13, one core).
 
     Args:
         q, k, v, state: As in `linear_attention`, in the accumulators' dtype, autocast off.
-        peaks: c_0..c_T, never falling and finite; keys are given relative to their own c_t, the state to c_0.
+        logs: w, -inf for a token that is not there.
+        peak: c_0, finite; the state is given relative to it.
 
     Returns:
-        o `(B, T, H, V)`, and the state after the block, relative to c_T. O(T^2 (K + V) + T K V) time a head.
+        o `(B, T, H, V)`, the state after the block relative to the last c, and that c. O(T^2 (K + V) + T K V)
+        time a head.
     """
-    q, k, v, peaks = (x.transpose(1, 2).flatten(0, 1) for x in (q, k, v, peaks.unsqueeze(-1)))
-    memory = state.flatten(0, 1)
-    before, own, end = peaks[:, :1], peaks[:, 1:], peaks[:, -1:]
-    # Above the diagonal, in the future, differences are positive: cut before exp, or 0 * inf is the gradient.
-    scores = (q @ k.mT * (own.mT - own).clamp(max=0).exp()).tril()
-    o = torch.baddbmm(q @ memory * (before - own).exp(), scores, v)
-    memory = torch.baddbmm(memory * (before - end).exp(), k.mT, v * (own - end).exp())
-    return o.unflatten(0, state.shape[:2]).transpose(1, 2), memory.view_as(state)
+    q, k, v, logs = (x.transpose(1, 2).flatten(0, 1) for x in (q, k, v, logs.unsqueeze(-1)))
+    memory, before = state.flatten(0, 1), peak.flatten()[:, None, None]
+    peaks = torch.cat([before, logs], 1).cummax(1).values[:, 1:]
+    end = peaks[:, -1:]
+    # Above the diagonal, in the future, they may be positive: cut before exp, or the gradient is 0 * inf.
+    scores = (q @ k.mT * (logs.mT - peaks).clamp(max=0).exp()).tril()
+    o = (q @ memory * (before - peaks).exp()).baddbmm_(scores, v)
+    memory = (memory * (before - end).exp()).baddbmm_(k.mT, v * (logs - end).exp())
+    return o.unflatten(0, peak.shape).transpose(1, 2), memory.view_as(state), end.view_as(peak)

@@ -46,7 +46,7 @@ def generate_long() -> RunConfig:
         version=RunConfig.VERSION,
         task=GenerateConfig(model=ImageDensityConfig(sequence=sequence), label_weight=LABEL_WEIGHT),
         training=TrainingConfig(
-            steps=9000,
+            steps=6000,
             batch_size=32,
             optimizer=AdamWConfig(lr=2.5e-3, betas=(0.9, 0.99), weight_decay=0.05),
             schedule=WarmupCosineConfig(warmup_steps=100, final=0.02),

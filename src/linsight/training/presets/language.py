@@ -1,5 +1,6 @@
 """Presets of `language`."""
 
+from linsight.mixers import config as mixer
 from linsight.models.sequence import SequenceConfig, TokenModelConfig
 from linsight.optim import AdamWConfig, WarmupCosineConfig
 from linsight.tasks.language import LanguageConfig
@@ -7,7 +8,7 @@ from linsight.training.config import RunConfig, TrainingConfig
 from linsight.training.hardware import best_precision
 from linsight.training.presets.tiny import tiny_training
 
-__all__ = ["language_default", "language_tiny"]
+__all__ = ["language_default", "language_mamba", "language_tiny"]
 
 
 def language_default() -> RunConfig:
@@ -25,6 +26,23 @@ def language_default() -> RunConfig:
             precision=best_precision(),
             validate_every=500,
             checkpoint_every=250,
+        ),
+    )
+
+
+def language_mamba() -> RunConfig:
+    """Shakespeare by bytes with Mamba, whose layers take the place of attention and MLP; untuned."""
+    sequence = SequenceConfig(dim=128, layers=2, mixers=(mixer("mamba"),))
+    return RunConfig(
+        version=RunConfig.VERSION,
+        task=LanguageConfig(model=TokenModelConfig(previous=3, sequence=sequence)),
+        training=TrainingConfig(
+            steps=700,
+            batch_size=8,
+            optimizer=AdamWConfig(lr=3e-3, betas=(0.9, 0.99), weight_decay=0.1),
+            schedule=WarmupCosineConfig(warmup_steps=50, final=0.05),
+            validate_every=350,
+            checkpoint_every=100,
         ),
     )
 

@@ -12,7 +12,7 @@ from linsight.training.presets.classify import (
     classify_tiny,
 )
 from linsight.training.presets.generate import GENERATE
-from linsight.training.presets.language import language_default, language_tiny
+from linsight.training.presets.language import language_default, language_mamba, language_tiny
 from linsight.training.presets.recall import recall_default, recall_tiny
 
 __all__ = ["PRESETS"]
@@ -27,7 +27,7 @@ PRESETS: dict[str, dict[str, Callable[[], RunConfig]]] = {
         "tiny": classify_tiny,
     },
     "generate": GENERATE,
-    "language": {"default": language_default, "tiny": language_tiny},
+    "language": {"default": language_default, "mamba": language_mamba, "tiny": language_tiny},
     "recall": {"default": recall_default, "tiny": recall_tiny},
 }
 """Task kind -> preset name -> function; the first line of its docstring is its help."""
