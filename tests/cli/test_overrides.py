@@ -1,11 +1,15 @@
-"""Changes to a complete configuration: the pattern of mixers, and the tags inside."""
+"""Changes to a complete configuration: the pattern of mixers, the optimiser, and the tags inside."""
 
 import re
+import shutil
 from dataclasses import dataclass, field
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
-from linsight.cli.overrides import kinds_in, with_mixers
+from linsight.cli.main import main
+from linsight.cli.overrides import kinds_in, with_mixers, with_optimizer
 from linsight.training import PRESETS
 
 
@@ -64,3 +68,46 @@ def test_options_stand_after_the_kind() -> None:
 def test_words_that_are_no_options_are_refused(words, message) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         with_mixers(PRESETS["generate"]["default"](), [words])
+
+
+def test_another_optimiser_keeps_what_it_shares_with_the_presets() -> None:
+    """The rate, the decay and the moments of AdamW are Muon's too; SGD has no moments."""
+    before = PRESETS["recall"]["tiny"]()
+    muon = with_optimizer(before, "muon").training.optimizer
+    old = before.training.optimizer
+    assert (muon.kind, muon.lr, muon.betas, muon.weight_decay) == (
+        "muon",
+        old.lr,
+        old.betas,
+        old.weight_decay,
+    )
+    assert with_optimizer(before, "sgd").training.optimizer.lr == old.lr
+    assert with_optimizer(before, "adamw") == before
+
+
+def test_an_unknown_optimiser_is_named() -> None:
+    with pytest.raises(ValueError, match="--optimizer: expected one of adamw, adam, sgd, muon, got 'lion'"):
+        with_optimizer(PRESETS["recall"]["tiny"](), "lion")
+
+
+def test_a_run_by_muon_goes_on_where_it_stopped(tmp_path) -> None:
+    """The two halves come back from a checkpoint: 20 steps in one go and in two have the same weights."""
+    words = [
+        "train",
+        "recall",
+        "--preset",
+        "tiny",
+        "--optimizer",
+        "muon",
+        "--training.checkpoint-every",
+        "10",
+    ]
+    assert main([*words, "--run", str(tmp_path / "whole")]) == 0
+    kept = tmp_path / "part" / "checkpoints"
+    assert main([*words, "--run", str(tmp_path / "part")]) == 0
+    max(kept.iterdir()).unlink()
+    shutil.rmtree(tmp_path / "part" / "model")
+    assert main([*words, "--run", str(tmp_path / "part")]) == 0
+    weights = [load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "part")]
+    for name, tensor in weights[0].items():
+        assert torch.equal(tensor, weights[1][name]), name

@@ -49,6 +49,11 @@ VERBS = {
     "bench": Verb(
         "linsight.cli.bench", "bench mixers [options]", "measure time and memory of mixers against the length"
     ),
+    "explain": Verb(
+        "linsight.cli.explain",
+        "explain TOPIC [options]",
+        "show what decay does, or which group a parameter is in",
+    ),
     "doctor": Verb(
         "linsight.cli.doctor", "doctor [--json]", "what this machine has, and the path each op takes"
     ),

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 from linsight.cli.mixer_words import mixer_config
 
-__all__ = ["kinds_in", "with_mixers", "with_model"]
+__all__ = ["kinds_in", "with_mixers", "with_model", "with_optimizer"]
 
 
 SEQUENCE = "sequence"
@@ -59,6 +59,23 @@ def with_model(config: Any, kind: str) -> Any:
     options: Any = {name: getattr(old, name) for name in ("height", "width", "classes", "label")}
     model = ImageDensityConfig(**options) if kind == SEQUENCE else densities.config(kind, **options)
     return replace(config, task=replace(config.task, model=model))
+
+
+def with_optimizer(config: Any, kind: str) -> Any:
+    """The run with an optimiser of this kind; fields of the same name keep their values.
+
+    Raises:
+        ValueError: An unknown kind.
+    """
+    from linsight.optim import OptimizerConfig
+
+    known = {option.kind: option for option in get_args(OptimizerConfig)}
+    if kind not in known:
+        raise ValueError(f"--optimizer: expected one of {', '.join(known)}, got {kind!r}")
+    old = config.training.optimizer
+    shared = {field.name for field in fields(old)} & {field.name for field in fields(known[kind])} - {"kind"}
+    optimizer = known[kind](**{name: getattr(old, name) for name in shared})
+    return replace(config, training=replace(config.training, optimizer=optimizer))
 
 
 def kinds_in(config: Any) -> set[str]:

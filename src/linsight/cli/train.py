@@ -16,8 +16,8 @@ __all__ = ["Options", "configured", "run"]
 
 DESCRIPTION = """Train a model of the task, evaluate it on the test split, write its report.
 
-The preset is chosen first, then --model and --mixer, then every other option changes a field of that
-configuration.
+The preset is chosen first, then --model, --mixer and --optimizer, then every other option changes a field
+of that configuration.
 The same command on an existing run resumes it exactly.
 """
 
@@ -33,8 +33,10 @@ class Options:
     mixer: str | None = None
     """Mixer of every layer, 'KIND OPTION=VALUE ...' or KIND alone; several with commas between take turns;
     transnormer, transnormer-t1: that model's."""
+    optimizer: str | None = None
+    """Optimiser: adamw, adam, sgd or muon; the values that it shares with the preset's are kept."""
     run: Path | None = None
-    """The run folder; None: runs/ and a name made of the task, the preset and the mixer."""
+    """The run folder; None: runs/ and a name made of the task, the preset and the choices above."""
     progress: Literal["auto", "rich", "plain", "none"] = "auto"
     """A bar, a line every ten seconds, or nothing; auto: a bar on a terminal."""
     json: bool = False
@@ -73,7 +75,7 @@ def configured(task: str, arguments: Sequence[str]) -> Any:
 
 def _parse(task: str, presets: dict, arguments: Sequence[str]) -> tuple[Any, Any]:
     """The options, and the preset's configuration with the mixers and every other change put in."""
-    from linsight.cli.overrides import kinds_in, with_mixers, with_model
+    from linsight.cli.overrides import kinds_in, with_mixers, with_model, with_optimizer
 
     asked, model = _value_of("--preset", arguments), _value_of("--model", arguments)
     preset = _choose("preset", asked or "default", presets)
@@ -85,6 +87,9 @@ def _parse(task: str, presets: dict, arguments: Sequence[str]) -> tuple[Any, Any
     mixer = _value_of("--mixer", arguments)
     if mixer is not None:
         config = with_mixers(config, mixer.split(","))
+    optimizer = _value_of("--optimizer", arguments)
+    if optimizer is not None:
+        config = with_optimizer(config, optimizer)
     # The task's fields stand at the top of the command line: --data, --model.sequence.dim.
     parts = [
         ("task", Annotated[type(config.task), arg(name="")], field(default=config.task)),
@@ -96,7 +101,7 @@ def _parse(task: str, presets: dict, arguments: Sequence[str]) -> tuple[Any, Any
         arguments,
         prog=f"linsight train {task}",
         description=f"{DESCRIPTION}\npresets:\n{_lines(presets)}",
-        default=shape(preset=preset, model=model, mixer=mixer),
+        default=shape(preset=preset, model=model, mixer=mixer, optimizer=optimizer),
         fixed=kinds_in(config),
     )
     return parsed, replace(config, task=parsed.task, training=parsed.training)
@@ -127,6 +132,7 @@ def _default_folder(task: str, options: Options) -> Path:
         "" if options.preset == "default" else options.preset,
         options.model or "",
         re.sub("[, ]+", "-", options.mixer or ""),
+        options.optimizer or "",
     ]
     return Path("runs") / "-".join(part for part in parts if part)
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-__all__ = ["undecayed"]
+__all__ = ["output_weight", "undecayed"]
 
 
 def undecayed(
@@ -28,4 +28,14 @@ def undecayed(
         hinted._lr_scale = lr_scale
     if lr_max is not None:
         hinted._lr_max_absolute = lr_max
+    return parameter
+
+
+def output_weight(parameter: Tensor) -> Tensor:
+    """The parameter itself, declared the matrix of a model's outputs, whose rows are of their own each.
+
+    Muon, which makes hidden matrices orthogonal, leaves it to AdamW.
+    """
+    hinted: Any = parameter
+    hinted._output = True
     return parameter

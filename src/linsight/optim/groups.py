@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import nn
 
@@ -11,7 +11,7 @@ from linsight.optim.slots import Slot, find_slots
 
 __all__ = ["WdMode", "param_groups"]
 
-WdMode = Literal["torch", "paper"]
+WdMode = Literal["torch", "paper", "l2"]
 
 
 def param_groups(
@@ -21,6 +21,7 @@ def param_groups(
     weight_decay: float,
     rules: Sequence[Rule] = (),
     wd_mode: WdMode = "torch",
+    muon: bool = False,
 ) -> list[dict[str, Any]]:
     """Every trainable parameter of `model` in exactly one named group, for any `torch.optim` optimiser.
 
@@ -31,18 +32,21 @@ def param_groups(
     schedule lr_t = eta_t lr, both do `theta <- theta - lr_t step - decay theta`, where decay is
     `lr_t * weight_decay` in mode `torch` and `eta_t * weight_decay` in mode `paper`. So `paper` is torch's
     AdamW with weight_decay / lr, lr being the group's own, after its scale: every group has the same decay.
+    In mode `l2` the decay is part of the gradient, as Adam and SGD take it, and shortens nothing by itself.
 
     Args:
         model: Its frozen parameters (`requires_grad=False`) are left out. A tied tensor appears once.
         lr: The learning rate at factor 1 of the schedule, >= 0.
         weight_decay: >= 0, in the sense of `wd_mode`.
         rules: The user's own, before all others. See `Rule`.
-        wd_mode: `torch` or `paper`.
+        wd_mode: `torch`, `paper` or `l2`.
+        muon: Whether hidden matrices go to groups of their own, with `use_muon` True: real, of two axes, the
+            weight of an `nn.Linear`, decayed, and not declared an output (`linsight.nn.output_weight`).
 
     Returns:
-        Groups in a fixed order (the general learning rate before others, decayed before not), each with
-        `name`, `params`, `param_names`, `lr`, `lr_scale`, `weight_decay` (as torch means it), and `tied`: one
-        line `a = b` for every tensor of several names, which `param_names` gives under the first.
+        Groups in a fixed order (Muon's first, then the general learning rate, decayed before not), each with
+        `name`, `params`, `param_names`, `lr`, `lr_scale`, `weight_decay` (as torch means it), `use_muon`, and
+        `tied`: one line `a = b` for every tensor of several names, which `param_names` gives under the first.
 
     Raises:
         ValueError: A number out of range; lr 0 in mode `paper`; a decay of 1 or more a step, which turns the
@@ -57,9 +61,9 @@ def param_groups(
     check_numbers(lr, weight_decay, wd_mode)
     slots = find_slots(model)
     groups: dict[str, dict[str, Any]] = {}
-    for slot, (decay, rate) in zip(slots, decide(model, slots, rules), strict=True):
+    for slot, (decay, rate, kind) in zip(slots, decide(model, slots, rules), strict=True):
         if slot.parameter.requires_grad:
-            group = _group(decay, rate, lr, weight_decay, wd_mode)
+            group = _group(decay, rate, lr, weight_decay, wd_mode, use_muon=muon and bool(kind.muon))
             _join(groups.setdefault(group["name"], group), slot)
     if not groups:
         raise ValueError(
@@ -70,8 +74,8 @@ def param_groups(
 
 def check_numbers(lr: float, weight_decay: float, wd_mode: str) -> None:
     """Refuse a learning rate and decay that make no sense together; see `param_groups`."""
-    if wd_mode not in ("torch", "paper"):
-        raise ValueError(f"wd_mode: expected 'torch' or 'paper', got {wd_mode!r}")
+    if wd_mode not in get_args(WdMode):
+        raise ValueError(f"wd_mode: expected one of {', '.join(get_args(WdMode))}, got {wd_mode!r}")
     for name, value in (("lr", lr), ("weight_decay", weight_decay)):
         if not 0 <= value < math.inf:
             raise ValueError(f"{name}: expected a finite number >= 0, got {value}")
@@ -79,7 +83,8 @@ def check_numbers(lr: float, weight_decay: float, wd_mode: str) -> None:
         raise ValueError(
             "lr: expected > 0 in wd_mode 'paper', which divides by it, got 0; use wd_mode 'torch'"
         )
-    _check_step(lr, weight_decay if wd_mode == "torch" else weight_decay / lr)
+    if wd_mode != "l2":
+        _check_step(lr, weight_decay if wd_mode == "torch" else weight_decay / lr)
 
 
 def _check_step(lr: float, weight_decay: float, group: str = "") -> None:
@@ -91,13 +96,17 @@ def _check_step(lr: float, weight_decay: float, group: str = "") -> None:
         )
 
 
-def _group(decay: Wish, rate: Wish, lr: float, weight_decay: float, wd_mode: str) -> dict[str, Any]:
+def _group(
+    decay: Wish, rate: Wish, lr: float, weight_decay: float, wd_mode: str, *, use_muon: bool
+) -> dict[str, Any]:
     own_lr, scale = _learning_rate(rate, lr)
     asked = weight_decay if decay.weight_decay is None else decay.weight_decay
-    passed = asked if wd_mode == "torch" else asked / own_lr
-    name = "no_decay" if asked == 0 else "decay" if asked == weight_decay else f"decay_{asked:.12g}"
+    passed = asked / own_lr if wd_mode == "paper" else asked
+    name = "muon_" if use_muon else ""
+    name += "no_decay" if asked == 0 else "decay" if asked == weight_decay else f"decay_{asked:.12g}"
     name += "" if own_lr == lr else f"_lr_x{scale:.12g}"
-    _check_step(own_lr, passed, name)
+    if wd_mode != "l2":
+        _check_step(own_lr, passed, name)
     return {
         "name": name,
         "params": [],
@@ -105,6 +114,7 @@ def _group(decay: Wish, rate: Wish, lr: float, weight_decay: float, wd_mode: str
         "lr": own_lr,
         "lr_scale": scale,
         "weight_decay": passed,
+        "use_muon": use_muon,
         "tied": [],
     }
 
@@ -130,5 +140,6 @@ def _join(group: dict[str, Any], slot: Slot) -> None:
         group["tied"].append(" = ".join(slot.names))
 
 
-def _place(group: dict[str, Any]) -> tuple[bool, bool, float, float]:
-    return group["lr_scale"] != 1, group["weight_decay"] == 0, -group["lr_scale"], -group["weight_decay"]
+def _place(group: dict[str, Any]) -> tuple[bool, bool, bool, float, float]:
+    scale, decay = group["lr_scale"], group["weight_decay"]
+    return not group["use_muon"], scale != 1, decay == 0, -scale, -decay

@@ -24,6 +24,7 @@ class Rule(Config):
         weight_decay: Instead of the general one, with the same meaning; None leaves it to the later rules.
         lr_scale: Factor on the learning rate, > 0; None leaves it to the later rules.
         lr_max_absolute: Cap on the learning rate at factor 1 of the schedule, > 0.
+        muon: Whether Muon takes the parameter, where there is one; True needs a real matrix.
 
     Raises:
         ValueError: A value outside its range, or a rule that sets nothing.
@@ -33,17 +34,20 @@ class Rule(Config):
     weight_decay: float | None = None
     lr_scale: float | None = None
     lr_max_absolute: float | None = None
+    muon: bool | None = None
 
     def __post_init__(self) -> None:
-        if (self.weight_decay, self.lr_scale, self.lr_max_absolute) == (None, None, None):
+        if self.wish() == Wish(self.wish().source):
             raise ValueError(
-                f"rule {self.pattern!r} sets nothing; give weight_decay, lr_scale or lr_max_absolute"
+                f"rule {self.pattern!r} sets nothing; give weight_decay, lr_scale, lr_max_absolute or muon"
             )
         _check(self.wish())
 
     def wish(self) -> "Wish":
         """The same as a wish, the form in which all sources are compared."""
-        return Wish(f"rule {self.pattern!r}", self.weight_decay, self.lr_scale, self.lr_max_absolute)
+        return Wish(
+            f"rule {self.pattern!r}", self.weight_decay, self.lr_scale, self.lr_max_absolute, muon=self.muon
+        )
 
 
 class Wish(NamedTuple):
@@ -54,6 +58,7 @@ class Wish(NamedTuple):
     lr_scale: float | None = None
     lr_max: float | None = None
     lr: float | None = None
+    muon: bool | None = None
 
     @property
     def speaks_of_lr(self) -> bool:
@@ -61,18 +66,20 @@ class Wish(NamedTuple):
         return (self.lr_scale, self.lr_max, self.lr) != (None, None, None)
 
 
-def decide(model: nn.Module, slots: Sequence[Slot], rules: Sequence[Rule]) -> list[tuple[Wish, Wish]]:
-    """For each slot the wish that decides its decay and the wish that decides its learning rate.
+def decide(model: nn.Module, slots: Sequence[Slot], rules: Sequence[Rule]) -> list[tuple[Wish, Wish, Wish]]:
+    """For each slot the wishes that decide its decay, its learning rate, and whether it is Muon's.
 
-    In this order, where the first that speaks of the decay (of the learning rate) wins:
+    In this order, where the first that speaks of the decay (of the learning rate, of Muon) wins:
 
     1. the user's rules;
     2. attributes of the parameter: `_no_weight_decay = True`, `_lr_scale`, `_lr_max_absolute`, and
-       `_optim = dict(lr=..., weight_decay=...)` with an absolute learning rate (as state-spaces' S4 sets it);
+       `_optim = dict(lr=..., weight_decay=...)` with an absolute learning rate (as state-spaces' S4 sets it),
+       and `_output = True`, which is nothing for Muon;
     3. declarations of a module that contains it: `no_weight_decay()`, a set of names relative to the module,
        and `lr_scales()`, a dict of such names;
     4. the type of its module: norms and embeddings are not decayed;
-    5. biases by name, and anything with at most one axis: not decayed.
+    5. biases by name, and anything with at most one axis: not decayed;
+    6. Muon takes what is decayed by none of these, a real matrix and the weight of an `nn.Linear`.
 
     What no rule decides gets an empty wish: the general weight decay, the general learning rate. A tied
     tensor is judged under all its names: the earliest rule that any of them meets.
@@ -94,7 +101,15 @@ def decide(model: nn.Module, slots: Sequence[Slot], rules: Sequence[Rule]) -> li
         )
         silent = Wish("no rule")
         decay = next((wish for wish in wishes if wish.weight_decay is not None), silent)
-        chosen.append((decay, next((wish for wish in wishes if wish.speaks_of_lr), silent)))
+        rate = next((wish for wish in wishes if wish.speaks_of_lr), silent)
+        hidden = Wish("matrix", muon=decay.weight_decay != 0 and _is_hidden(slot))
+        kind = next(wish for wish in (*wishes, hidden) if wish.muon is not None)
+        if kind.muon and not _is_matrix(slot):
+            raise ValueError(
+                f"{kind.source}: muon: expected real matrices, got parameter {slot.name!r} of shape "
+                f"{tuple(slot.parameter.shape)} and {slot.parameter.dtype}"
+            )
+        chosen.append((decay, rate, kind))
     return chosen
 
 
@@ -131,6 +146,7 @@ def _from_attributes(slot: Slot) -> Wish:
         getattr(parameter, "_lr_scale", None),
         getattr(parameter, "_lr_max_absolute", None),
         options.get("lr"),
+        False if getattr(parameter, "_output", False) else None,
     )
     if wish.lr is not None and wish.lr_scale is not None:
         raise ValueError(f"{wish.source}: both _lr_scale and _optim['lr'] are set; keep one")
@@ -186,6 +202,14 @@ _DECLARATIONS: dict[str, Callable[[Any, str], list[tuple[str, Wish]]]] = {
 }
 
 
+def _is_matrix(slot: Slot) -> bool:
+    return slot.parameter.ndim == 2 and slot.parameter.is_floating_point()
+
+
+def _is_hidden(slot: Slot) -> bool:
+    return _is_matrix(slot) and any(isinstance(owner, nn.Linear) for owner in slot.owners)
+
+
 def _from_kind(slot: Slot) -> Wish:
     if any(isinstance(owner, _NEVER_DECAYED) for owner in slot.owners):
         return Wish("module type", 0.0)
@@ -196,8 +220,8 @@ def _from_kind(slot: Slot) -> Wish:
 
 
 def _merged(slot: Slot, wishes: Sequence[Wish]) -> Wish:
-    values: dict[str, float] = {}
-    for field in ("weight_decay", "lr_scale", "lr_max"):
+    values: dict[str, Any] = {}
+    for field in ("weight_decay", "lr_scale", "lr_max", "muon"):
         said = {getattr(wish, field): wish.source for wish in wishes if getattr(wish, field) is not None}
         if len(said) > 1:
             parts = " and ".join(f"{source} for {value:g}" for value, source in said.items())

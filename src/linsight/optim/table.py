@@ -16,7 +16,8 @@ class GroupRow(NamedTuple):
 
     `lr` is the learning rate at factor 1 of the schedule, `weight_decay` is meant as torch means it. Decay
     makes each weight a running average of its updates, and `ema_steps = 1 / (lr * weight_decay)` is the time
-    constant in steps: inf without decay, and 1 / lambda in `wd_mode="paper"`.
+    constant in steps: inf without decay or where it is part of the gradient, and 1 / lambda in
+    `wd_mode="paper"`.
     """
 
     name: str
@@ -59,7 +60,9 @@ def describe(groups: Sequence[dict[str, Any]], model: nn.Module) -> str:
 def _row(group: dict[str, Any]) -> GroupRow:
     # A scheduler moves `lr` at once and keeps the undisturbed value as `initial_lr`.
     lr = float(group.get("initial_lr", group["lr"]))
-    shrink = lr * group["weight_decay"]
+    # A decay that is part of the gradient is not what shortens a weight.
+    coupled = group.get("decoupled_weight_decay") is False or "dampening" in group
+    shrink = 0 if coupled else lr * group["weight_decay"]
     return GroupRow(
         name=group["name"],
         tensors=len(group["params"]),

@@ -142,8 +142,9 @@ def _draw_heatmap(heatmap: Heatmap) -> Figure:
     finite = matrix[np.isfinite(matrix)]
     signed = finite.size > 0 and finite.min() < 0
     bound = float(np.abs(finite).max(initial=0)) or 1.0
+    low, high = heatmap.low, heatmap.high or bound
     # A square-root scale: the few errors beside a thousand right answers stay visible.
-    norm = Normalize(-bound, bound) if signed else PowerNorm(0.5, 0, bound)
+    norm = Normalize(-bound, bound) if signed else PowerNorm(0.5, low, high)
     colours = matplotlib.colormaps["RdBu_r" if signed else "Blues"]
     image = axes.imshow(matrix, cmap=colours, norm=norm, interpolation="nearest", aspect="equal")
     axes.set_xlabel(heatmap.column_axis, color=INK, fontsize=9)
@@ -170,12 +171,16 @@ def _write_cells(axes: Axes, matrix: np.ndarray, colour_of) -> None:
         axes.text(
             column,
             row,
-            f"{value:d}" if whole else f"{value:.2g}",
+            f"{value:d}" if whole else _digits(value),
             ha="center",
             va="center",
             fontsize=8,
             color="white" if dark else INK,
         )
+
+
+def _digits(value: float) -> str:
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2g}"
 
 
 def _style(axes: Axes) -> None:

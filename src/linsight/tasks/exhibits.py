@@ -34,7 +34,10 @@ class Grid:
 
 @dataclass(frozen=True)
 class Heatmap:
-    """A matrix (rows, columns) with a label for every row and column; integers stand in the cells."""
+    """A matrix (rows, columns) with a label for every row and column; its numbers stand in the cells.
+
+    `low` has the lightest colour, `high` the darkest (None: the largest number).
+    """
 
     name: str
     title: str
@@ -44,6 +47,8 @@ class Heatmap:
     row_axis: str
     column_axis: str
     note: str = ""
+    low: float = 0.0
+    high: float | None = None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from linsight.config import Config
 from linsight.models.sequence import TokenModelConfig
-from linsight.optim import AdamWConfig, ScheduleConfig, WarmupCosineConfig
+from linsight.optim import AdamWConfig, OptimizerConfig, ScheduleConfig, WarmupCosineConfig
 from linsight.tasks.classify import ClassifyConfig
 from linsight.tasks.generate import GenerateConfig
 from linsight.tasks.language import LanguageConfig
@@ -47,7 +47,7 @@ class TrainingConfig(Config):
     batch_size: int
     accumulate: int = 1
     seed: int = 0
-    optimizer: AdamWConfig = field(default_factory=AdamWConfig)
+    optimizer: OptimizerConfig = field(default_factory=AdamWConfig)
     schedule: ScheduleConfig = field(default_factory=WarmupCosineConfig)
     clip_norm: float | None = 1.0
     precision: Precision = "float32"

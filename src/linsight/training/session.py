@@ -110,8 +110,13 @@ def _optimizer_state(tensors: Mapping[str, Tensor]) -> dict[int, dict[str, Tenso
 
 
 def _groups(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Groups as they were: JSON has no tuples, of which `betas` is one."""
-    return [{**group, "betas": tuple(group["betas"])} for group in groups]
+    """Groups as they were: JSON has no tuples, as which optimisers keep numbers that belong together."""
+    return [{key: _as_tuple(value) for key, value in group.items()} for group in groups]
+
+
+def _as_tuple(value: Any) -> Any:
+    numbers = isinstance(value, list) and value and all(isinstance(part, float) for part in value)
+    return tuple(value) if numbers else value
 
 
 def _random_states(device: torch.device) -> dict[str, Tensor]:

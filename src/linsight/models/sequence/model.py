@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from linsight.models.sequence.embedding import Context, RasterEmbedding, TokenEmbedding
 from linsight.models.sequence.stack import SequenceConfig, Stack
+from linsight.nn import output_weight
 
 __all__ = ["Head", "SequenceModel", "SequenceState"]
 
@@ -88,8 +89,8 @@ class Head(nn.Linear):
             padded = F.pad(features, (0, 0, 0, num_outputs - len(features)))
             self.register_buffer("features", padded, persistent=False)
             self.to_features = nn.Linear(dim, features.shape[1], bias=False)
-            nn.init.zeros_(self.to_features.weight)
-        nn.init.zeros_(self.weight)
+            nn.init.zeros_(output_weight(self.to_features.weight))
+        nn.init.zeros_(output_weight(self.weight))
         nn.init.zeros_(self.bias)
 
     def forward(self, input: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes outputs"]:

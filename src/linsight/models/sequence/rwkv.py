@@ -13,6 +13,7 @@ from linsight.mixers import Mixer, RelayMixer, config
 from linsight.mixers.rwkv import RWKVConfig
 from linsight.models.sequence.channel_mix import ChannelMix6, ChannelMix7
 from linsight.models.sequence.embedding import check_lengths, check_values
+from linsight.nn import output_weight
 
 __all__ = ["RWKVLayerState", "RWKVModel", "RWKVModelConfig", "rwkv_from_published"]
 
@@ -121,7 +122,8 @@ class RWKVModel(nn.Module):
         self.ln_out = nn.LayerNorm(config.dim)
         self.head = nn.Linear(config.dim, config.vocabulary, bias=False)
         nn.init.uniform_(self.emb.weight, -1e-4, 1e-4)
-        nn.init.orthogonal_(self.head.weight, gain=0.5 * max(config.vocabulary / config.dim, 1) ** 0.5)
+        gain = 0.5 * max(config.vocabulary / config.dim, 1) ** 0.5
+        nn.init.orthogonal_(output_weight(self.head.weight), gain=gain)
 
     @property
     def max_length(self) -> int | None:

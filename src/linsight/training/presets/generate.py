@@ -40,7 +40,7 @@ def generate_default() -> RunConfig:
 
 
 def generate_long() -> RunConfig:
-    """The default's network, wider and deeper, in about an hour of two cores; untuned."""
+    """The default's network, wider and deeper, in an hour of two cores at most; untuned."""
     sequence = SequenceConfig(dim=192, layers=5, mlp_dim=384, mixers=(mixer("linear", heads=6),))
     return RunConfig(
         version=RunConfig.VERSION,

@@ -1,0 +1,65 @@
+"""`linsight explain`: the page of decay, and the groups that a run would print."""
+
+import json
+
+import pytest
+
+from linsight.cli.main import main
+
+
+def test_adamw_writes_a_page_with_its_numbers_and_pictures(tmp_path, capsys):
+    assert main(["explain", "adamw", "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1] == str(tmp_path / "report.html")
+    found = json.loads((tmp_path / "numbers.json").read_text())["found"]
+    adam, adamw = found["means"].values()
+    assert adam == sorted(adam)
+    assert max(adamw) - min(adamw) < 0.01
+    assert (tmp_path / "figures" / "lost.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize("what", ["recall", "recall:tiny"])
+def test_groups_of_a_preset(what, capsys):
+    assert main(["explain", "groups", what]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "optimiser: adamw: fused"
+    assert said[1].split()[:3] == ["group", "tensors", "scalars"]
+
+
+def test_groups_of_a_run_are_those_of_its_configuration(tmp_path, capsys):
+    """A folder and its config.json, as JSON: every parameter of the model in one group."""
+    from linsight.training import PRESETS, to_json
+
+    (tmp_path / "config.json").write_text(to_json(PRESETS["recall"]["tiny"]()))
+    told = []
+    for path in (tmp_path, tmp_path / "config.json"):
+        assert main(["explain", "groups", str(path), "--json"]) == 0
+        told.append(json.loads(capsys.readouterr().out))
+    assert told[0] == told[1]
+    names = [name for group in told[0]["groups"] for name in group["parameters"]]
+    model = PRESETS["recall"]["tiny"]().task.build().build_model()
+    assert sorted(names) == sorted(name for name, _ in model.named_parameters())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["explain"], "expected one of adamw, groups, got nothing"),
+        (["explain", "sgd"], "got 'sgd'"),
+        (["explain", "groups"], "expected a run, a config.json or TASK"),
+        (["explain", "groups", "nowhere"], "expected a run's folder, a config.json, or one of"),
+        (["explain", "groups", "recall:huge"], "recall has the presets default, tiny, got 'huge'"),
+    ],
+    ids=str,
+)
+def test_a_mistake_is_one_line(words, message, capsys):
+    assert main(words) == 2
+    said = capsys.readouterr()
+    assert message in said.err
+    assert said.out == ""
+    assert len(said.err.strip().splitlines()) == 1
+
+
+def test_help(capsys):
+    assert main(["explain", "--help"]) == 0
+    assert "adamw: what decay does" in capsys.readouterr().out

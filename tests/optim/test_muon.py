@@ -1,0 +1,174 @@
+"""Muon and AdamW as one optimiser: the same weights as two, one state, one schedule."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
+
+from linsight.models.sequence import SequenceConfig, TokenModelConfig
+from linsight.nn import output_weight
+from linsight.optim import MuonConfig, Rule, WarmupCosineConfig, describe, implementation, param_groups
+
+
+def network():
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Embedding(9, 8), nn.Linear(8, 32), nn.LayerNorm(32), nn.Linear(32, 9))
+    output_weight(model[3].weight)
+    return model
+
+
+def train(model, optimizers, steps):
+    for step in steps:
+        tokens = torch.randint(0, 9, (16,), generator=torch.Generator().manual_seed(step))
+        loss = nn.functional.cross_entropy(model(tokens), (tokens + 1) % 9)
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+
+
+def test_five_steps_are_those_of_two_optimisers():
+    one, two = network(), network()
+    train(one, [MuonConfig(lr=0.02).build(one)], range(5))
+    matrix = [two[1].weight]
+    decayed, spared = [two[3].weight], [two[0].weight, two[1].bias, *two[2].parameters(), two[3].bias]
+    muon = torch.optim.Muon(matrix, lr=0.02, adjust_lr_fn="match_rms_adamw")
+    groups = [{"params": decayed, "weight_decay": 0.1}, {"params": spared, "weight_decay": 0.0}]
+    train(two, [muon, torch.optim.AdamW(groups, lr=0.02, fused=True)], range(5))
+    before = network()
+    for name, parameter in one.named_parameters():
+        assert torch.equal(parameter, two.get_parameter(name)), name
+        assert not torch.equal(parameter, before.get_parameter(name)), name
+
+
+@pytest.mark.parametrize("distributed", [False, True])
+def test_a_saved_run_goes_on_to_the_same_bits(distributed):
+    """By its own state dict, and by the helpers of torch's distributed checkpoints."""
+    whole = network()
+    optimizer = MuonConfig(lr=0.02).build(whole)
+    train(whole, [optimizer], range(3))
+    again = network()
+    again.load_state_dict(whole.state_dict())
+    resumed = MuonConfig(lr=0.02).build(again)
+    if distributed:
+        saved = copy.deepcopy(get_optimizer_state_dict(whole, optimizer))  # loading would share its tensors
+        set_optimizer_state_dict(again, resumed, saved)
+    else:
+        resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    train(whole, [optimizer], range(3, 6))
+    train(again, [resumed], range(3, 6))
+    for one, two in zip(whole.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, two)
+    assert len(resumed.state) == 7
+
+
+def test_a_schedule_moves_both_halves():
+    model = network()
+    optimizer = MuonConfig(lr=0.02).build(model)
+    schedule = WarmupCosineConfig(warmup_steps=4).build(optimizer, 20)
+    rates = []
+    for step in range(4):
+        rates.append([group["lr"] for half in optimizer.halves for group in half.param_groups])
+        train(model, [optimizer], [step])
+        schedule.step()
+    assert rates == [pytest.approx([0.02 * (step + 1) / 4] * 3) for step in range(4)]
+
+
+def test_the_step_of_a_matrix_has_singular_values_near_one():
+    """A 128 x 32 Gaussian gradient; by match_rms_adamw the step is lr 0.2 sqrt 128 times it."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(32, 128))
+    before = model[0].weight.detach().clone()
+    optimizer = MuonConfig(lr=0.1, weight_decay=0.0, rules=(Rule("0.weight", muon=True),)).build(model)
+    model[0].weight.grad, model[0].bias.grad = torch.randn(128, 32), torch.zeros(128)
+    optimizer.step()
+    values = torch.linalg.svdvals((before - model[0].weight) / (0.1 * 0.2 * 128**0.5))
+    assert values.min() > 0.5
+    assert values.max() < 1.3
+
+
+def test_the_groups_name_what_is_whose():
+    model = network()
+    groups = param_groups(model, lr=0.02, weight_decay=0.1, muon=True)
+    assert {group["name"]: (group["use_muon"], group["param_names"]) for group in groups} == {
+        "muon_decay": (True, ["1.weight"]),
+        "decay": (False, ["3.weight"]),
+        "no_decay": (False, ["0.weight", "1.bias", "2.weight", "2.bias", "3.bias"]),
+    }
+    assert describe(groups, model).splitlines()[1].startswith("muon_decay")
+    assert not any(group["use_muon"] for group in param_groups(model, lr=0.02, weight_decay=0.1))
+
+
+def test_embeddings_and_heads_of_our_models_are_not_muons():
+    model = TokenModelConfig(sequence=SequenceConfig(dim=16, layers=1, mlp_dim=32)).build()
+    (muon,) = [g for g in param_groups(model, lr=1e-3, weight_decay=0.1, muon=True) if g["use_muon"]]
+    assert muon["param_names"]
+    assert not [name for name in muon["param_names"] if "head" in name or "embedding" in name]
+
+
+def test_a_rule_gives_a_matrix_to_muon_or_takes_it():
+    model = network()
+
+    def muons(*rules):
+        groups = param_groups(model, lr=1e-3, weight_decay=0.1, rules=rules, muon=True)
+        return [name for group in groups if group["use_muon"] for name in group["param_names"]]
+
+    assert muons(Rule("3.weight", muon=True)) == ["1.weight", "3.weight"]
+    assert muons(Rule("1.weight", muon=False)) == []
+    assert muons(Rule("1.weight", weight_decay=0.3)) == ["1.weight"]
+
+
+def test_the_header_says_what_runs():
+    assert implementation(MuonConfig().build(network())) == (
+        "muon: match_rms_adamw, bfloat16 iterations; adamw: fused"
+    )
+
+
+class Filter(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.kernel = nn.Parameter(torch.ones(2, 3, 4))
+        self.modes = nn.Parameter(torch.ones(2, 3, dtype=torch.complex64))
+        self.mix = nn.Linear(3, 3)
+
+
+def test_kernels_and_complex_matrices_are_adamws():
+    groups = param_groups(Filter(), lr=1e-3, weight_decay=0.1, muon=True)
+    assert [g["param_names"] for g in groups if g["use_muon"]] == [["mix.weight"]]
+
+
+@pytest.mark.parametrize("name", ["kernel", "modes"])
+def test_a_rule_cannot_make_them_muons(name):
+    with pytest.raises(ValueError, match=rf"muon: expected real matrices, got parameter '{name}'"):
+        param_groups(Filter(), lr=1e-3, weight_decay=0.1, rules=(Rule(name, muon=True),), muon=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"momentum": 1.0}, "momentum: expected a number in"),
+        ({"iterations": 0}, "iterations: expected at least 1"),
+        ({"betas": (0.9, 1.0)}, "betas: expected two numbers"),
+        ({"lr": 1.0, "weight_decay": 1.0}, "weight_decay: expected a decay below 1"),
+    ],
+    ids=str,
+)
+def test_values_out_of_range_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        MuonConfig(**options)
+
+
+def test_a_model_of_one_kind_is_refused():
+    with pytest.raises(ValueError, match="Embedding has no hidden matrix"):
+        MuonConfig().build(nn.Embedding(3, 3))
+    with pytest.raises(ValueError, match="Linear has no parameter beside hidden matrices"):
+        MuonConfig().build(nn.Linear(3, 3, bias=False))
+
+
+def test_a_group_cannot_be_added_later():
+    optimizer = MuonConfig().build(network())
+    with pytest.raises(RuntimeError, match="takes no further group"):
+        optimizer.add_param_group({"params": [nn.Parameter(torch.ones(2))]})
