@@ -286,4 +286,4 @@ def _divided(sums: Float[Tensor, "batch length heads wide"], dim: int) -> Tensor
     num, den = sums[..., :dim], sums[..., dim : dim + 1]
     info = torch.finfo(sums.dtype)
     read = den > info.tiny / info.eps  # below, the terms of the sums are not normal numbers any more
-    return num * torch.where(read, 1 / torch.where(read, den, 1), 0)
+    return torch.where(read, num / torch.where(read, den, 1), 0)  # 1 / den has a gradient that overflows
