@@ -1,10 +1,13 @@
 """Adam and SGD behind our groups: torch's steps, and decays that are part of the gradient."""
 
+from typing import get_args
+
 import pytest
 import torch
 from torch import nn
 
 from linsight.optim import AdamConfig, AdamWConfig, SGDConfig, describe, implementation
+from linsight.optim.groups import Decoupled, check_numbers
 
 
 def network():
@@ -81,3 +84,10 @@ def test_the_header_names_them_and_promises_no_time_of_forgetting():
 def test_values_out_of_range_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_decoupled_decay_refuses_the_mode_of_a_coupled_one():
+    """`l2` is a mode of `param_groups`, and would leave a decoupled decay without the bound of a step."""
+    check_numbers(1e-3, 0.1, "l2")
+    with pytest.raises(ValueError, match="wd_mode: expected one of torch, paper, got 'l2'"):
+        check_numbers(1e-3, 0.1, "l2", modes=get_args(Decoupled))

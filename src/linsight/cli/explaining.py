@@ -14,6 +14,7 @@ from linsight import data, optim, reports
 from linsight.cli.progress import watching
 from linsight.cli.tables import columns
 from linsight.reports.decay import map_exhibits, shrinkage_exhibits
+from linsight.reports.numbers import plain
 from linsight.tasks.exhibits import Exhibit, Table
 from linsight.training import RunConfig, from_json
 from linsight.training.presets import PRESETS
@@ -41,8 +42,7 @@ MAPS: dict[str, tuple[Callable[[float, float], Any], tuple[float, ...]]] = {
 TASK = (
     "784-128-10 network with relu; the first 1,000 MNIST training images, 20 % of their labels drawn at "
     "random, 30 epochs in batches of 50, cosine to 0, matrices decayed; errors on training images 50,000 to "
-    "51,999. "
-    "One seed: a cell is right to about 0.8 points."
+    "51,999. One seed: a cell is right to about 0.8 points."
 )
 
 
@@ -120,10 +120,8 @@ def explain_groups(what: str, *, as_json: bool) -> str:
     if as_json:
         pairs = zip(optim.rows(groups), groups, strict=True)
         shown = [row._asdict() | {"parameters": group["param_names"]} for row, group in pairs]
-        plain = [
-            {name: None if value == float("inf") else value for name, value in row.items()} for row in shown
-        ]
-        return json.dumps({"optimiser": optim.implementation(optimizer), "groups": plain}, indent=2)
+        found = [{name: plain(value) for name, value in row.items()} for row in shown]
+        return json.dumps({"optimiser": optim.implementation(optimizer), "groups": found}, indent=2)
     return "\n".join([f"optimiser: {optim.implementation(optimizer)}", optim.describe(groups, model)])
 
 

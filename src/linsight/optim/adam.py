@@ -2,14 +2,14 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import nn
 
 from linsight.config import Config
 from linsight.optim.finish import Fused, check_fused, finished, fusable
-from linsight.optim.groups import check_numbers, param_groups
+from linsight.optim.groups import Decoupled, check_numbers, param_groups
 from linsight.optim.rules import Rule
 
 __all__ = ["AdamConfig", "AdamWConfig"]
@@ -108,12 +108,12 @@ class AdamWConfig(_Moments):
     """
 
     weight_decay: float = 1e-2
-    wd_mode: Literal["torch", "paper"] = "torch"
+    wd_mode: Decoupled = "torch"
     kind: Literal["adamw"] = "adamw"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_numbers(self.lr, self.weight_decay, self.wd_mode)
+        check_numbers(self.lr, self.weight_decay, self.wd_mode, modes=get_args(Decoupled))
 
     def build(self, model: nn.Module) -> torch.optim.AdamW:
         """The optimiser of every trainable parameter of `model`, which is on its device and complete by now.

@@ -9,8 +9,9 @@ from torch import nn
 from linsight.optim.rules import Rule, Wish, decide
 from linsight.optim.slots import Slot, find_slots
 
-__all__ = ["WdMode", "param_groups"]
+__all__ = ["Decoupled", "WdMode", "check_numbers", "param_groups"]
 
+Decoupled = Literal["torch", "paper"]
 WdMode = Literal["torch", "paper", "l2"]
 
 
@@ -72,10 +73,12 @@ def param_groups(
     return sorted(groups.values(), key=_place)
 
 
-def check_numbers(lr: float, weight_decay: float, wd_mode: str) -> None:
-    """Refuse a learning rate and decay that make no sense together; see `param_groups`."""
-    if wd_mode not in get_args(WdMode):
-        raise ValueError(f"wd_mode: expected one of {', '.join(get_args(WdMode))}, got {wd_mode!r}")
+def check_numbers(
+    lr: float, weight_decay: float, wd_mode: str, *, modes: Sequence[str] = get_args(WdMode)
+) -> None:
+    """Refuse a learning rate and decay that make no sense together, in one of `modes`; see `param_groups`."""
+    if wd_mode not in modes:
+        raise ValueError(f"wd_mode: expected one of {', '.join(modes)}, got {wd_mode!r}")
     for name, value in (("lr", lr), ("weight_decay", weight_decay)):
         if not 0 <= value < math.inf:
             raise ValueError(f"{name}: expected a finite number >= 0, got {value}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -10,7 +10,7 @@ from torch import nn
 from linsight.config import Config
 from linsight.optim.adam import check_moments
 from linsight.optim.finish import Fused, check_fused, finished, fusable
-from linsight.optim.groups import check_numbers, param_groups
+from linsight.optim.groups import Decoupled, check_numbers, param_groups
 from linsight.optim.rules import Rule
 
 __all__ = ["Hybrid", "MuonConfig"]
@@ -59,11 +59,11 @@ class MuonConfig(Config):
     eps: float = 1e-8
     fused: Fused = "auto"
     rules: tuple[Rule, ...] = ()
-    wd_mode: Literal["torch", "paper"] = "torch"
+    wd_mode: Decoupled = "torch"
     kind: Literal["muon"] = "muon"
 
     def __post_init__(self) -> None:
-        check_numbers(self.lr, self.weight_decay, self.wd_mode)
+        check_numbers(self.lr, self.weight_decay, self.wd_mode, modes=get_args(Decoupled))
         check_moments(self.betas, self.eps)
         check_fused(self.fused)
         if not 0 <= self.momentum < 1:

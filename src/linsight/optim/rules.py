@@ -37,11 +37,12 @@ class Rule(Config):
     muon: bool | None = None
 
     def __post_init__(self) -> None:
-        if self.wish() == Wish(self.wish().source):
+        wish = self.wish()
+        if wish == Wish(wish.source):
             raise ValueError(
                 f"rule {self.pattern!r} sets nothing; give weight_decay, lr_scale, lr_max_absolute or muon"
             )
-        _check(self.wish())
+        _check(wish)
 
     def wish(self) -> "Wish":
         """The same as a wish, the form in which all sources are compared."""
