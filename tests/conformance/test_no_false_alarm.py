@@ -21,7 +21,7 @@ TRACED = ("export", "compile", "cost-growth")
 EXACT = ("fork", "state", "state-size", "accumulation", "no-rows", "determinism", "save-load", "step-cost")
 """Laws that ask for every bit, or whose tolerance is far from any correct mixer: a seed changes nothing."""
 LONG = ("long-row",)
-"""One row of thousands of tokens, which a reference over all pairs of tokens takes 20 s for: seed 0 has it."""
+"""One row of thousands of tokens, 20 s for a reference over all pairs of tokens: seed 0 has it."""
 DIRECT = [name for name in LAWS if name not in TRACED + EXACT + LONG]
 BUDGETED = ["gradients", "dtype-ladder"]
 """Laws whose tolerance is a budget, of which a correct mixer uses more or less as the seed has it."""
