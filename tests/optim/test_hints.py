@@ -107,3 +107,36 @@ def test_calls_add_to_each_other_and_no_instance_hears_of_anothers():
 def test_a_hint_for_what_is_no_parameter_is_refused():
     with pytest.raises(ValueError, match=r"a parameter of Scan, which has A, B; got 'a'"):
         Scan().hint("a", decay=False)
+
+
+SPARED = {
+    "flash": {"gamma", "beta", "bias.weight"},
+    "gated_delta": {"A_log", "dt_bias"},
+    "gau": {"gamma", "beta", "bias.weight"},
+    "lru": {"nu_log", "theta_log", "gamma_log"},
+    "mamba": {"A_log", "D", "dt_proj.bias"},
+    "mamba2": {"A_log", "D", "dt_bias"},
+    "s4": {"log_dt", "log_A_real", "A_imag", "P", "B"},
+    "s4d": {"log_dt", "log_A_real", "A_imag", "B"},
+}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.startswith("rwkv")])
+def test_what_each_mixer_spares_from_decay_is_exactly_this(kind):
+    asked = {
+        f"{path}.{name}".lstrip(".")
+        for path, module in built(kind).named_modules()
+        if isinstance(module, Hinted)
+        for name in module.no_weight_decay()
+    }
+    assert asked == SPARED.get(kind, set())
+
+
+@pytest.mark.parametrize("version", ["rwkv6", "rwkv7"])
+def test_of_an_rwkv_model_exactly_the_linear_maps_are_decayed(version):
+    sizes = {"vocabulary": 7, "dim": 8, "layers": 2, "heads": 2, "hidden": 16}
+    model = RWKVModelConfig(version=version, **sizes).build()
+    found = param_groups(model, lr=4e-3, weight_decay=0.1)
+    decayed = {name for group in found if group["weight_decay"] for name in group["param_names"]}
+    linear = {f"{path}.weight" for path, module in model.named_modules() if isinstance(module, nn.Linear)}
+    assert decayed == linear
