@@ -95,7 +95,7 @@ def test_a_step_of_the_optimiser_decays_matrices_and_neither_rates_nor_steps():
     optimizer.step()
     kept = {name for name, value in mixer.state_dict().items() if torch.equal(value, before[name])}
     assert kept == {"A_log", "D", "dt_bias", "conv1d.bias", "norm.weight"}
-    assert all(p._no_weight_decay for p in (mixer.A_log, mixer.D, mixer.dt_bias))
+    assert mixer.no_weight_decay() == {"A_log", "D", "dt_bias"}
 
 
 def test_the_state_holds_inputs_of_the_convolution_and_not_its_outputs(signal, trial):

@@ -8,14 +8,13 @@ from torch import nn
 from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
 
 from linsight.models.sequence import SequenceConfig, TokenModelConfig
-from linsight.nn import output_weight
 from linsight.optim import MuonConfig, Rule, WarmupCosineConfig, describe, implementation, param_groups
 
 
 def network():
     torch.manual_seed(3)
     model = nn.Sequential(nn.Embedding(9, 8), nn.Linear(8, 32), nn.LayerNorm(32), nn.Linear(32, 9))
-    output_weight(model[3].weight)
+    model[3].weight._output = True  # pyright: ignore[reportAttributeAccessIssue]
     return model
 
 

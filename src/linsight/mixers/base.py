@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from linsight.config import Config
+from linsight.nn import Hinted
 
 __all__ = ["Cost", "Form", "Mixer", "MixerConfig"]
 
@@ -45,7 +46,7 @@ class MixerConfig(Config):
         return self
 
 
-class Mixer(nn.Module, ABC):
+class Mixer(Hinted, ABC):
     """A token mixer, called exactly as `torch.nn.GRU` is: `y, state = mixer(x, state=None, lengths=None)`.
 
     The **split law** holds for every causal mixer: for every split of x into pieces, running the pieces one

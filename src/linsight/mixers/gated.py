@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from linsight.mixers.base import Form, Mixer
-from linsight.nn import RelativeBias, undecayed
+from linsight.nn import RelativeBias
 
 __all__ = ["GatedMixer"]
 
@@ -49,8 +49,7 @@ class GatedMixer(Mixer):
         self.uvz = nn.Linear(dim, 2 * self.value_dim + self.key_dim, bias=False)
         self.gamma = nn.Parameter(0.02 * torch.randn(pairs, self.key_dim))
         self.beta = nn.Parameter(torch.zeros(pairs, self.key_dim))
-        for parameter in (self.gamma, self.beta):
-            undecayed(parameter)
+        self.hint("gamma", "beta", decay=False)
         self.bias = RelativeBias(causal=causal, initial=BIAS)
         self.out = nn.Linear(self.value_dim, dim, bias=False)
 

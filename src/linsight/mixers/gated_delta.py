@@ -12,7 +12,7 @@ from linsight import ops
 from linsight.mixers.base import Cost, Form, Mixer, MixerConfig
 from linsight.mixers.heads import head_width
 from linsight.mixers.recurrence import check_causal, initial_steps
-from linsight.nn import GatedRMSNorm, ShortConvolution, undecayed
+from linsight.nn import GatedRMSNorm, ShortConvolution
 
 __all__ = ["GatedDeltaNet", "GatedDeltaNetConfig", "GatedDeltaNetState"]
 
@@ -110,8 +110,7 @@ class GatedDeltaNet(Mixer):
         self.b_proj = nn.Linear(dim, self.heads, bias=False)
         self.A_log = nn.Parameter(torch.empty(self.heads))
         self.dt_bias = nn.Parameter(torch.empty(self.heads))
-        for parameter in (self.A_log, self.dt_bias):
-            undecayed(parameter)
+        self.hint("A_log", "dt_bias", decay=False)
         self.q_conv1d = ShortConvolution(keys, config.taps, bias=False)
         self.k_conv1d = ShortConvolution(keys, config.taps, bias=False)
         self.v_conv1d = ShortConvolution(values, config.taps, bias=False)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from linsight import ops
 from linsight.mixers.base import Cost, Form, MixerConfig
-from linsight.mixers.state_space import StateSpaceMixer, check_states, slow
+from linsight.mixers.state_space import StateSpaceMixer, check_states, single
 
 __all__ = ["LRU", "LRUConfig", "LRUState"]
 
@@ -102,9 +102,10 @@ class LRU(StateSpaceMixer):
         states = dim if config.states is None else config.states
         super().__init__("lru", dim, (states,), causal=causal, forms=forms, form=config.form)
         modulus, angle = drawn_ring(states, config)
-        self.nu_log = slow((-modulus.log()).log())
-        self.theta_log = slow(angle.log())
-        self.gamma_log = slow((1 - modulus.square()).log() / 2)
+        self.nu_log = single((-modulus.log()).log())
+        self.theta_log = single(angle.log())
+        self.gamma_log = single((1 - modulus.square()).log() / 2)
+        self.slow("nu_log", "theta_log", "gamma_log")
         self.B_re, self.B_im = (nn.Parameter(torch.randn(states, dim) / (2 * dim) ** 0.5) for _ in range(2))
         self.C_re, self.C_im = (nn.Parameter(torch.randn(dim, states) / states**0.5) for _ in range(2))
         self.config = config

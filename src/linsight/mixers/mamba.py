@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from linsight import ops
 from linsight.mixers.base import Cost, Form, Mixer, MixerConfig
 from linsight.mixers.recurrence import check_causal, initial_steps
-from linsight.nn import ShortConvolution, undecayed
+from linsight.nn import ShortConvolution
 
 __all__ = ["Mamba", "MambaConfig", "MambaState"]
 
@@ -113,8 +113,7 @@ class Mamba(Mixer):
         nn.init.uniform_(self.dt_proj.weight, -(rank**-0.5), rank**-0.5)
         with torch.no_grad():
             self.dt_proj.bias.copy_(initial_steps(channels))
-        for parameter in (self.A_log, self.D, self.dt_proj.bias):
-            undecayed(parameter)
+        self.hint("A_log", "D", "dt_proj.bias", decay=False)
 
     def mix(self, x, state, valid):
         """Project, convolve, choose steps, scan, gate, project."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from linsight import ops
 from linsight.mixers.base import Cost, Form, Mixer, MixerConfig
 from linsight.mixers.recurrence import check_causal, initial_steps
-from linsight.nn import GatedRMSNorm, ShortConvolution, undecayed
+from linsight.nn import GatedRMSNorm, ShortConvolution
 
 __all__ = ["Mamba2", "Mamba2Config", "Mamba2State"]
 
@@ -130,8 +130,7 @@ class Mamba2(Mixer):
         self.D = nn.Parameter(torch.ones(heads))
         self.norm = GatedRMSNorm(channels, groups=config.groups, before_gate=config.norm_before_gate)
         self.out_proj = nn.Linear(channels, dim, bias=False)
-        for parameter in (self.A_log, self.D, self.dt_bias):
-            undecayed(parameter)
+        self.hint("A_log", "D", "dt_bias", decay=False)
 
     def mix(self, x, state, valid):
         """Project, convolve, choose steps, sum with decay, normalise and gate, project."""

@@ -12,9 +12,8 @@ from linsight import ops
 from linsight.mixers.base import Form, Mixer, MixerConfig
 from linsight.mixers.heads import head_width
 from linsight.mixers.recurrence import check_causal
-from linsight.nn import undecayed
 
-__all__ = ["RWKVConfig", "RWKVMixer", "channels", "free"]
+__all__ = ["RWKVConfig", "RWKVMixer", "channels"]
 
 
 @dataclass(frozen=True)
@@ -79,6 +78,11 @@ class RWKVMixer(Mixer):
         self.ln_x = nn.GroupNorm(self.heads, dim, eps=self.eps)
         nn.init.constant_(self.ln_x.weight, ((config.layer + 1) / config.num_layers) ** 0.7)
 
+    def set_free(self, *, fast: str) -> None:
+        """Leave every weight but those of linear maps undecayed; `fast` learns twice as fast."""
+        self.hint(*(name for name, _ in self.named_parameters(recurse=False)), decay=False)
+        self.hint(fast, lr_scale=2)
+
     @property
     def out(self) -> nn.Linear:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The last projection."""
@@ -108,11 +112,6 @@ class RWKVMixer(Mixer):
         """Independent of `length`."""
         dtype = self.key.weight.dtype
         return self.dim * (dtype.itemsize + self.head_dim * ops.accumulator_dtype(dtype).itemsize)
-
-
-def free(values: Tensor, lr_scale: float = 1.0) -> nn.Parameter:
-    """A parameter that is not decayed, and learns `lr_scale` times as fast."""
-    return undecayed(nn.Parameter(values), lr_scale=None if lr_scale == 1 else lr_scale)
 
 
 def channels(dim: int, *, last: bool) -> Float[Tensor, "1 1 dim"]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from linsight import ops
 from linsight.mixers.base import Cost
-from linsight.mixers.rwkv import RWKVConfig, RWKVMixer, channels, free
+from linsight.mixers.rwkv import RWKVConfig, RWKVMixer, channels
 from linsight.nn import token_shift
 
 __all__ = ["RWKV6", "RWKV6Config", "RWKV6State"]
@@ -72,20 +72,22 @@ class RWKV6(RWKVMixer):
         super().__init__("rwkv6", dim, config, causal=causal, forms=forms)
         self.gate = nn.Linear(dim, dim, bias=False)
         share, height = channels(dim, last=False), config.height
-        self.time_maa_x = free(1 - share**height)
-        self.time_maa_w = free(1 - share**height)
-        self.time_maa_k = free(1 - share**height)
-        self.time_maa_v = free(1 - share**height - 0.3 * config.depth)
-        self.time_maa_r = free(1 - share ** (0.5 * height))
-        self.time_maa_g = free(1 - share ** (0.5 * height))
-        self.time_maa_w1 = free(torch.zeros(dim, 5 * config.mix_rank))
-        self.time_maa_w2 = free(torch.empty(5, config.mix_rank, dim).uniform_(-0.01, 0.01))
+        self.time_maa_x = nn.Parameter(1 - share**height)
+        self.time_maa_w = nn.Parameter(1 - share**height)
+        self.time_maa_k = nn.Parameter(1 - share**height)
+        self.time_maa_v = nn.Parameter(1 - share**height - 0.3 * config.depth)
+        self.time_maa_r = nn.Parameter(1 - share ** (0.5 * height))
+        self.time_maa_g = nn.Parameter(1 - share ** (0.5 * height))
+        self.time_maa_w1 = nn.Parameter(torch.zeros(dim, 5 * config.mix_rank))
+        self.time_maa_w2 = nn.Parameter(torch.empty(5, config.mix_rank, dim).uniform_(-0.01, 0.01))
         share = channels(dim, last=True)
-        self.time_decay = free(-6 + 5 * share ** (0.7 + 1.3 * config.depth), lr_scale=2)
-        self.time_decay_w1 = free(torch.zeros(dim, config.decay_rank))
-        self.time_decay_w2 = free(torch.empty(config.decay_rank, dim).uniform_(-0.01, 0.01))
+        self.time_decay = nn.Parameter(-6 + 5 * share ** (0.7 + 1.3 * config.depth))
+        self.time_decay_w1 = nn.Parameter(torch.zeros(dim, config.decay_rank))
+        self.time_decay_w2 = nn.Parameter(torch.empty(config.decay_rank, dim).uniform_(-0.01, 0.01))
         zigzag = 0.1 * ((torch.arange(dim) + 1) % 3 - 1)
-        self.time_faaaa = free((config.depth * (1 - share.flatten()) + zigzag).reshape(self.heads, -1))
+        bonus = config.depth * (1 - share.flatten()) + zigzag
+        self.time_faaaa = nn.Parameter(bonus.reshape(self.heads, -1))
+        self.set_free(fast="time_decay")
 
     def mix(self, x, state, valid):
         """Shift, interpolate, project, sum, normalise, gate, project."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from linsight import ops
 from linsight.mixers.base import Cost
 from linsight.mixers.relay import RelayMixer
-from linsight.mixers.rwkv import RWKVConfig, RWKVMixer, channels, free
+from linsight.mixers.rwkv import RWKVConfig, RWKVMixer, channels
 from linsight.nn import token_shift
 
 __all__ = ["RWKV7", "RWKV7Config", "RWKV7State"]
@@ -86,21 +86,22 @@ class RWKV7(RWKVMixer, RelayMixer):
         self.first = config.layer == 0
         share = channels(dim, last=False)
         for name, power in (("r", 0.2), ("w", 0.9), ("k", 0.7), ("v", 0.7), ("a", 0.9), ("g", 0.2)):
-            self.register_parameter(f"x_{name}", free(1 - share ** (power * config.height)))
+            self.register_parameter(f"x_{name}", nn.Parameter(1 - share ** (power * config.height)))
         share = channels(dim, last=True)
         line, zigzag = share - 0.5, self._zigzag()
         w0 = -6 + 6 * share ** (1 + config.depth**0.3) + 0.5 + 2.5 * zigzag
-        self.w0 = free(w0, lr_scale=2)
+        self.w0 = nn.Parameter(w0)
         self.w1, self.w2 = _low_rank(dim, config.decay_rank or _rank(1.8 * dim**0.5))
-        self.a0 = free(-0.19 + 0.3 * zigzag + 0.4 * line)
+        self.a0 = nn.Parameter(-0.19 + 0.3 * zigzag + 0.4 * line)
         self.a1, self.a2 = _low_rank(dim, config.rate_rank or _rank(1.8 * dim**0.5))
         if not self.first:
-            self.v0 = free(0.73 - 0.4 * line)
+            self.v0 = nn.Parameter(0.73 - 0.4 * line)
             self.v1, self.v2 = _low_rank(dim, config.value_rank or _rank(1.3 * dim**0.5))
         self.g1, self.g2 = _low_rank(dim, config.gate_rank or _rank(0.6 * dim**0.8))
-        self.k_k = free(0.71 - 0.1 * line)
-        self.k_a = free(torch.full((1, 1, dim), 1.02))
-        self.r_k = free(torch.full((self.heads, self.head_dim), -0.04))
+        self.k_k = nn.Parameter(0.71 - 0.1 * line)
+        self.k_a = nn.Parameter(torch.full((1, 1, dim), 1.02))
+        self.r_k = nn.Parameter(torch.full((self.heads, self.head_dim), -0.04))
+        self.set_free(fast="w0")
         for linear, size in ((self.receptance, 0.5), (self.key, 0.05), (self.value, 0.5)):
             nn.init.uniform_(linear.weight, -size * dim**-0.5, size * dim**-0.5)
         nn.init.zeros_(self.output.weight)
@@ -183,4 +184,4 @@ def _rank(size: float) -> int:
 def _low_rank(dim: int, rank: int) -> tuple[nn.Parameter, nn.Parameter]:
     """Two factors, `(dim, rank)` of zeros and `(rank, dim)` orthogonal."""
     second = nn.init.orthogonal_(torch.empty(rank, dim), gain=0.1 * max(rank / dim, 1) ** 0.5)
-    return free(torch.zeros(dim, rank)), free(second)
+    return nn.Parameter(torch.zeros(dim, rank)), nn.Parameter(second)

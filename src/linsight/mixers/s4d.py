@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from linsight import ops
 from linsight.mixers.base import Cost, Form, MixerConfig
 from linsight.mixers.recurrence import log_uniform
-from linsight.mixers.state_space import FORMS, StateSpaceMixer, check_states, check_steps, slow
+from linsight.mixers.state_space import FORMS, StateSpaceMixer, check_states, check_steps, single
 from linsight.nn import normal_low_rank
 
 __all__ = ["S4D", "S4DConfig", "S4DState"]
@@ -103,10 +103,11 @@ class S4D(StateSpaceMixer):
         pairs = config.states // 2
         super().__init__("s4d", dim, (dim, pairs), causal=causal, forms=FORMS, form=config.form)
         A, B = initial_system(config.init, config.states)
-        self.log_dt = slow(log_uniform(dim, config.dt_min, config.dt_max))
-        self.log_A_real = slow((-A.real).log().expand(dim, -1).clone())
-        self.A_imag = slow(A.imag.expand(dim, -1).clone())
-        self.B = slow(torch.view_as_real(B.expand(dim, -1).clone()))
+        self.log_dt = single(log_uniform(dim, config.dt_min, config.dt_max))
+        self.log_A_real = single((-A.real).log().expand(dim, -1).clone())
+        self.A_imag = single(A.imag.expand(dim, -1).clone())
+        self.B = single(torch.view_as_real(B.expand(dim, -1).clone()))
+        self.slow("log_dt", "log_A_real", "A_imag", "B")
         self.C = nn.Parameter(torch.randn(dim, pairs, 2) / math.sqrt(2))
         self.config = config
 

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from linsight import ops
 from linsight.mixers.base import Form, Mixer
 from linsight.mixers.recurrence import check_causal
-from linsight.nn import undecayed
 
-__all__ = ["FORMS", "StateSpaceMixer", "check_states", "check_steps", "slow"]
+__all__ = ["FORMS", "StateSpaceMixer", "check_states", "check_steps", "single"]
 
 FORMS: tuple[Form, ...] = ("naive", "parallel", "chunk", "recurrent")
 
@@ -45,6 +44,10 @@ class StateSpaceMixer(Mixer):
         self.shape = shape
         self.D = nn.Parameter(torch.randn(dim))
         self.out = nn.Linear(dim, 2 * dim)
+
+    def slow(self, *names: str) -> None:
+        """Declare parameters of the dynamics: no weight decay, and a learning rate of at most 1e-3."""
+        self.hint(*names, decay=False, lr_max=1e-3)
 
     @property
     def exact_past(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -86,6 +89,6 @@ def check_steps(kind: str, dt_min: float, dt_max: float) -> None:
         raise ValueError(f"mixer {kind!r}: expected 0 < dt_min <= dt_max, got {dt_min} and {dt_max}")
 
 
-def slow(value: Tensor) -> nn.Parameter:
-    """A parameter of the dynamics: no weight decay, and a learning rate of at most 1e-3."""
-    return undecayed(nn.Parameter(value.float()), lr_max=1e-3)
+def single(value: Tensor) -> nn.Parameter:
+    """A parameter in float32, of values that are computed in float64."""
+    return nn.Parameter(value.float())

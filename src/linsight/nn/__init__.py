@@ -2,7 +2,7 @@
 
 from linsight.nn.feature_maps import FeatureMap, feature_map, feature_maps
 from linsight.nn.glu import GatedMLP
-from linsight.nn.hints import output_weight, undecayed
+from linsight.nn.hints import Hinted
 from linsight.nn.hippo import (
     HippoMeasure,
     NormalLowRank,
@@ -25,6 +25,7 @@ __all__ = [
     "FeatureMap",
     "GatedMLP",
     "GatedRMSNorm",
+    "Hinted",
     "HippoMeasure",
     "NormalLowRank",
     "RandomProjection",
@@ -40,10 +41,8 @@ __all__ = [
     "legs_transition",
     "normal_low_rank",
     "orthogonal_gaussian",
-    "output_weight",
     "reconstruct",
     "rotary",
     "simple_rms_norm",
     "token_shift",
-    "undecayed",
 ]

@@ -65,14 +65,43 @@ def _dpfp(x: Float[Tensor, "*axes dim"], num_shifts: int) -> Float[Tensor, "*axe
 
 _DPFP_SHIFTS = 3
 
+# Functions with names: a module that holds a map can be pickled.
+
+
+def _elu1(x: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes dim"]:
+    return F.elu(x) + 1
+
+
+def _relu2(x: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes dim"]:
+    return x.relu().square()
+
+
+def _softmax(x: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes dim"]:
+    return x.softmax(dim=-1)
+
+
+def _identity(x: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes dim"]:
+    return x
+
+
+def _as_many(dim: int) -> int:
+    return dim
+
+
+def _taylor2_size(dim: int) -> int:
+    return 1 + dim + dim * dim
+
+
+def _dpfp_size(dim: int) -> int:
+    return 2 * dim * _DPFP_SHIFTS
+
+
 _MAPS = {
-    "elu1": FeatureMap(lambda x: F.elu(x) + 1, lambda dim: dim, positive=True),
-    "relu": FeatureMap(torch.relu, lambda dim: dim, positive=True),
-    "relu2": FeatureMap(lambda x: x.relu().square(), lambda dim: dim, positive=True),
-    "softmax": FeatureMap(lambda x: x.softmax(dim=-1), lambda dim: dim, positive=True),
-    "identity": FeatureMap(lambda x: x, lambda dim: dim, positive=False),
-    "taylor2": FeatureMap(_taylor2, lambda dim: 1 + dim + dim * dim, positive=True),
-    "dpfp": FeatureMap(
-        partial(_dpfp, num_shifts=_DPFP_SHIFTS), lambda dim: 2 * dim * _DPFP_SHIFTS, positive=True
-    ),
+    "elu1": FeatureMap(_elu1, _as_many, positive=True),
+    "relu": FeatureMap(torch.relu, _as_many, positive=True),
+    "relu2": FeatureMap(_relu2, _as_many, positive=True),
+    "softmax": FeatureMap(_softmax, _as_many, positive=True),
+    "identity": FeatureMap(_identity, _as_many, positive=False),
+    "taylor2": FeatureMap(_taylor2, _taylor2_size, positive=True),
+    "dpfp": FeatureMap(partial(_dpfp, num_shifts=_DPFP_SHIFTS), _dpfp_size, positive=True),
 }

@@ -6,10 +6,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from linsight.nn.hints import Hinted
+
 __all__ = ["RelativeBias"]
 
 
-class RelativeBias(nn.Module):
+class RelativeBias(Hinted):
     """b(i - j), one learnt number a bucket of distances, as in T5.
 
     Raffel et al. 2020, arXiv 1910.10683, section 2.1: the nearer half of the buckets holds one distance each,
@@ -40,7 +42,7 @@ class RelativeBias(nn.Module):
         self.register_buffer("table", torch.tensor(places), persistent=False)
         begins = torch.tensor([places.index(bucket) for bucket in range(side)])
         self.weight = nn.Parameter((initial / (1 + begins).sqrt()).repeat(buckets // side))
-        self.weight._no_weight_decay = True  # pyright: ignore[reportAttributeAccessIssue]
+        self.hint("weight", decay=False)
 
     def forward(self, distance: Int[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
         """The bias at distances i - j; where causal, any below 0 counts as 0."""

@@ -26,8 +26,8 @@ def param_groups(
 ) -> list[dict[str, Any]]:
     """Every trainable parameter of `model` in exactly one named group, for any `torch.optim` optimiser.
 
-    Matrices are decayed; norms, embeddings, biases, anything with at most one axis, and what a mixer declares
-    (`no_weight_decay()`, `_no_weight_decay`) are not. `linsight.optim.rules.decide` gives the order of rules.
+    Matrices are decayed; norms, embeddings, biases, anything with at most one axis, and what a module
+    asks to spare (`linsight.nn.Hinted`) are not. `linsight.optim.rules.decide` gives the order of rules.
 
     The two meanings of decay (Loshchilov & Hutter 2017, arXiv 1711.05101, algorithm 2, against torch): with a
     schedule lr_t = eta_t lr, both do `theta <- theta - lr_t step - decay theta`, where decay is
@@ -42,7 +42,7 @@ def param_groups(
         rules: The user's own, before all others. See `Rule`.
         wd_mode: `torch`, `paper` or `l2`.
         muon: Whether hidden matrices go to groups of their own, with `use_muon` True: real, of two axes, the
-            weight of an `nn.Linear`, decayed, and not declared an output (`linsight.nn.output_weight`).
+            weight of an `nn.Linear`, decayed, and not declared an output (`linsight.nn.Hinted`).
 
     Returns:
         Groups in a fixed order (Muon's first, then the general learning rate, decayed before not), each with

@@ -76,8 +76,9 @@ def decide(model: nn.Module, slots: Sequence[Slot], rules: Sequence[Rule]) -> li
     2. attributes of the parameter: `_no_weight_decay = True`, `_lr_scale`, `_lr_max_absolute`, and
        `_optim = dict(lr=..., weight_decay=...)` with an absolute learning rate (as state-spaces' S4 sets it),
        and `_output = True`, which is nothing for Muon;
-    3. declarations of a module that contains it: `no_weight_decay()`, a set of names relative to the module,
-       and `lr_scales()`, a dict of such names;
+    3. declarations of a module that contains it, as `linsight.nn.Hinted` makes them: `no_weight_decay()`, a
+       set of names relative to the module, `lr_scales()` and `lr_caps()`, dicts of such names, and
+       `output_weights()`, a set of what is nothing for Muon;
     4. the type of its module: norms and embeddings are not decayed;
     5. biases by name, and anything with at most one axis: not decayed;
     6. Muon takes what is decayed by none of these, a real matrix and the weight of an `nn.Linear`.
@@ -182,6 +183,14 @@ def _read_lr_scales(scales: dict[str, float], source: str) -> list[tuple[str, Wi
     return [(name, Wish(source, lr_scale=scale)) for name, scale in sorted(scales.items())]
 
 
+def _read_lr_caps(caps: dict[str, float], source: str) -> list[tuple[str, Wish]]:
+    return [(name, Wish(source, lr_max=cap)) for name, cap in sorted(caps.items())]
+
+
+def _read_output_weights(names: Iterable[str], source: str) -> list[tuple[str, Wish]]:
+    return [(name, Wish(source, muon=False)) for name in sorted(names)]
+
+
 _NEVER_DECAYED = (
     nn.LayerNorm,
     nn.RMSNorm,
@@ -200,6 +209,8 @@ _NEVER_DECAYED = (
 _DECLARATIONS: dict[str, Callable[[Any, str], list[tuple[str, Wish]]]] = {
     "no_weight_decay": _read_no_weight_decay,
     "lr_scales": _read_lr_scales,
+    "lr_caps": _read_lr_caps,
+    "output_weights": _read_output_weights,
 }
 
 

@@ -4,13 +4,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from linsight.mixers.rwkv import RWKVConfig, channels, free
-from linsight.nn import token_shift
+from linsight.mixers.rwkv import RWKVConfig, channels
+from linsight.nn import Hinted, token_shift
 
 __all__ = ["ChannelMix6", "ChannelMix7"]
 
 
-class ChannelMix7(nn.Module):
+class ChannelMix7(Hinted):
     """y = W_v relu(W_k (x + (x_(t-1) - x) x_k))^2, under the split law; the state is the last token.
 
     Peng et al. 2025, arXiv 2503.14456. Parameters have the original's names (`blocks.{i}.ffn.`) and shapes:
@@ -24,7 +24,8 @@ class ChannelMix7(nn.Module):
 
     def __init__(self, dim: int, hidden: int, place: RWKVConfig) -> None:
         super().__init__()
-        self.x_k = free(1 - channels(dim, last=False) ** place.height**4)
+        self.x_k = nn.Parameter(1 - channels(dim, last=False) ** place.height**4)
+        self.hint("x_k", decay=False)
         self.key = nn.Linear(dim, hidden, bias=False)
         self.value = nn.Linear(hidden, dim, bias=False)
         nn.init.uniform_(self.key.weight, -0.5 * dim**-0.5, 0.5 * dim**-0.5)
@@ -42,7 +43,7 @@ class ChannelMix7(nn.Module):
         return self.value(torch.relu(self.key(k)).square()), state
 
 
-class ChannelMix6(nn.Module):
+class ChannelMix6(Hinted):
     """y = sigmoid(W_r x_r) W_v relu(W_k x_k)^2 with x_i = x + (x_(t-1) - x) maa_i; else as `ChannelMix7`.
 
     Peng et al. 2024, arXiv 2404.05892: `time_maa_k`, `time_maa_r` (1, 1, dim), `key.weight` (hidden, dim),
@@ -51,8 +52,9 @@ class ChannelMix6(nn.Module):
 
     def __init__(self, dim: int, hidden: int, place: RWKVConfig) -> None:
         super().__init__()
-        self.time_maa_k = free(1 - channels(dim, last=False) ** place.height)
-        self.time_maa_r = free(1 - channels(dim, last=False) ** place.height)
+        self.time_maa_k = nn.Parameter(1 - channels(dim, last=False) ** place.height)
+        self.time_maa_r = nn.Parameter(1 - channels(dim, last=False) ** place.height)
+        self.hint("time_maa_k", "time_maa_r", decay=False)
         self.key = nn.Linear(dim, hidden, bias=False)
         self.receptance = nn.Linear(dim, dim, bias=False)
         self.value = nn.Linear(hidden, dim, bias=False)

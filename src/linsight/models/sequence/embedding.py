@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from linsight.nn import Hinted
+
 __all__ = ["Context", "RasterEmbedding", "TokenEmbedding", "check_lengths", "check_values"]
 
 
@@ -72,7 +74,7 @@ class TokenEmbedding(nn.Module):
         return u, context
 
 
-class RasterEmbedding(nn.Module):
+class RasterEmbedding(Hinted):
     """Tokens of a grid in raster order, each step embedded from the known neighbours of what it predicts.
 
     Token 0 is a start token s, tokens 1, 2, ... are the grid's cells in raster order: step t predicts cell t.
@@ -153,6 +155,7 @@ class RasterEmbedding(nn.Module):
             nn.init.normal_(
                 self.from_features.weight, std=((4 + len(neighbours)) * features.shape[1]) ** -0.5
             )
+            self.hint("from_features.weight", decay=False)  # an embedding, however it is computed
             nn.init.normal_(self.cells.weight, std=0.5 * (4 + len(neighbours)) ** -0.5)
         step = torch.arange(self.max_length)
         self.register_buffer("row_of_step", step // columns, persistent=False)
@@ -171,10 +174,6 @@ class RasterEmbedding(nn.Module):
         self.register_buffer("inside", inside, persistent=False)
         self.register_buffer("distances", torch.tensor(distances), persistent=False)
         self.register_buffer("offsets", torch.arange(len(neighbours)) * (vocabulary + 1), persistent=False)
-
-    def no_weight_decay(self) -> set[str]:
-        """Vectors of values are embeddings, however they are computed."""
-        return set() if self.from_features is None else {"from_features.weight"}
 
     def forward(
         self,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from linsight.models.sequence.embedding import Context, RasterEmbedding, TokenEmbedding
 from linsight.models.sequence.stack import SequenceConfig, Stack
-from linsight.nn import output_weight
+from linsight.nn import Hinted
 
 __all__ = ["Head", "SequenceModel", "SequenceState"]
 
@@ -66,7 +66,7 @@ class SequenceModel(nn.Module):
         return self.head(h), SequenceState(context, layers)
 
 
-class Head(nn.Linear):
+class Head(Hinted, nn.Linear):
     """Logits W h + b of every output, and F B h more for outputs that have features F.
 
     All weights start at 0, so the first logits are the bias. With features (the pixels of a patch) outputs
@@ -89,8 +89,10 @@ class Head(nn.Linear):
             padded = F.pad(features, (0, 0, 0, num_outputs - len(features)))
             self.register_buffer("features", padded, persistent=False)
             self.to_features = nn.Linear(dim, features.shape[1], bias=False)
-            nn.init.zeros_(output_weight(self.to_features.weight))
-        nn.init.zeros_(output_weight(self.weight))
+            nn.init.zeros_(self.to_features.weight)
+            self.hint("to_features.weight", output=True)
+        nn.init.zeros_(self.weight)
+        self.hint("weight", output=True)
         nn.init.zeros_(self.bias)
 
     def forward(self, input: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes outputs"]:

@@ -13,7 +13,7 @@ from linsight.mixers import Mixer, RelayMixer, config
 from linsight.mixers.rwkv import RWKVConfig
 from linsight.models.sequence.channel_mix import ChannelMix6, ChannelMix7
 from linsight.models.sequence.embedding import check_lengths, check_values
-from linsight.nn import output_weight
+from linsight.nn import Hinted
 
 __all__ = ["RWKVLayerState", "RWKVModel", "RWKVModelConfig", "rwkv_from_published"]
 
@@ -95,7 +95,7 @@ class RWKVBlock(nn.Module):
         return x + y, RWKVLayerState(att, ffn), v_first
 
 
-class RWKVModel(nn.Module):
+class RWKVModel(Hinted):
     """p(token_t | tokens before t) under the split law: `logits, state = model(tokens, state, lengths)`.
 
     Peng et al. 2024, arXiv 2404.05892, and 2025, arXiv 2503.14456. Parameters have the names and shapes of
@@ -123,7 +123,8 @@ class RWKVModel(nn.Module):
         self.head = nn.Linear(config.dim, config.vocabulary, bias=False)
         nn.init.uniform_(self.emb.weight, -1e-4, 1e-4)
         gain = 0.5 * max(config.vocabulary / config.dim, 1) ** 0.5
-        nn.init.orthogonal_(output_weight(self.head.weight), gain=gain)
+        nn.init.orthogonal_(self.head.weight, gain=gain)
+        self.hint("head.weight", output=True)
 
     @property
     def max_length(self) -> int | None:
