@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from linsight.ops import Piece
+from linsight.ops import Piece, without_autocast
 
 __all__ = ["AcrossRanks", "SequenceGroup"]
 
@@ -47,8 +47,9 @@ class SequenceGroup:
         and a state for every rank.
         """
         states = [torch.zeros_like(piece.written) if initial is None else initial]
-        for one in self._pieces(piece):
-            states.append(one(states[-1]))
+        with without_autocast(piece.written.device):
+            for one in self._pieces(piece):
+                states.append(one(states[-1]))
         # A choice from the stack, and not the entry of a list, leaves no rank without a part in the backward
         # of the gather, the first one included: a collective that one rank does not call never ends.
         return torch.stack(states)[self.rank], states[-1]

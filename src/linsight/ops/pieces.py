@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from linsight.ops.linear import without_autocast
-
 __all__ = ["Piece"]
 
 
@@ -56,7 +54,4 @@ class Piece:
     def _kept(self, state: Tensor) -> Tensor:
         if self.decay is None:
             return state
-        if not self.matrix:
-            return self.decay * state
-        with without_autocast(state.device):
-            return self.decay @ state
+        return self.decay @ state if self.matrix else self.decay * state
