@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -33,7 +34,7 @@ class SequenceGroup:
         return self
 
     def gather(self, x: Tensor) -> Float[Tensor, "ranks ..."] | Int[Tensor, "ranks ..."]:
-        """x of every rank, of the same shape on all of them; x's gradient is the sum of what all ranks want."""
+        """x of every rank, of one shape on all of them; its gradient is the sum of what the ranks want."""
         return _Gather.apply(x, self)
 
     def before_and_after(self, piece: Piece, initial: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -57,7 +58,7 @@ class SequenceGroup:
     def own(
         self, x: Float[Tensor, "batch length dim"], lengths: Int[Tensor, " batch"] | None
     ) -> tuple[Float[Tensor, "batch piece dim"], Int[Tensor, " batch"] | None]:
-        """This rank's tokens of whole rows and how many of them are not padding; pieces differ by at most one.
+        """This rank's tokens of whole rows, and how many are no padding; pieces differ by at most one.
 
         Raises:
             ValueError: Fewer tokens than ranks.
@@ -73,7 +74,7 @@ class SequenceGroup:
     def whole(self, x: Float[Tensor, "batch piece dim"], length: int) -> Float[Tensor, "batch {length} dim"]:
         """The rows of `length` tokens that `own` was given, from every rank's tokens of them."""
         sizes = self._sizes(length)
-        padded = torch.nn.functional.pad(x, (0, 0, 0, sizes[0] - x.shape[1]))
+        padded = F.pad(x, (0, 0, 0, sizes[0] - x.shape[1]))
         parts = self.gather(padded).unbind(0)
         return torch.cat([part[:, :size] for part, size in zip(parts, sizes, strict=True)], dim=1)
 
@@ -129,7 +130,9 @@ class _Gather(torch.autograd.Function):
     """All ranks' tensors, stacked; backward is the reduction that the ranks' use of them calls for."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, group: SequenceGroup) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, x: Tensor, group: SequenceGroup
+    ) -> Tensor:
         ctx.group = group
         parts = x.new_empty(group.size, *x.shape)
         dist.all_gather(list(parts.unbind(0)), x.contiguous(), group=group.group)
@@ -137,8 +140,10 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        # Every rank sends to every other the part that is the other's; gloo has no sum that leaves them there.
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, grad: Tensor
+    ) -> tuple[Tensor, None]:
+        # Torch 2.13 renames reduce-scatter; an exchange and a sum send as much, and add in the ranks' order.
         wanted = torch.empty_like(grad, memory_format=torch.contiguous_format)
         dist.all_to_all_single(wanted, grad.contiguous(), group=ctx.group.group)
         return wanted.sum(0), None

@@ -24,6 +24,7 @@ class Piece:
     Cost: of `apply` and `then`, one product of the decay with a state; O(N^2 (N + V)) for a matrix.
 
     Example:
+        >>> import torch
         >>> first, second = Piece(torch.tensor([1.0]), torch.tensor(0.5)), Piece(torch.tensor([3.0]))
         >>> first.then(second)(torch.tensor([4.0]))
         tensor([6.])
