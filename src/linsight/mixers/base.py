@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from linsight.config import Config
-from linsight.nn import Hinted
+from linsight.nn import AcrossRanks, Hinted
 
 __all__ = ["Cost", "Form", "Mixer", "MixerConfig"]
 
@@ -46,7 +46,7 @@ class MixerConfig(Config):
         return self
 
 
-class Mixer(Hinted, ABC):
+class Mixer(AcrossRanks, Hinted, ABC):
     """A token mixer, called exactly as `torch.nn.GRU` is: `y, state = mixer(x, state=None, lengths=None)`.
 
     The **split law** holds for every causal mixer: for every split of x into pieces, running the pieces one
@@ -61,6 +61,8 @@ class Mixer(Hinted, ABC):
     in a float64 module) under any autocast, and whose positions are int64 `(batch,)`.
     """
 
+    spreads: ClassVar[bool] = False
+    """Whether a row's tokens may be spread over ranks, by `mixers.across`."""
     keeps: ClassVar[tuple[str, ...]] = ()
     """Fields of the state that hold tokens as they came, in their dtype (caches, windows); others add up."""
     max_length: int | None = None

@@ -1,6 +1,7 @@
 """Gated DeltaNet: a memory that decays, and is corrected by what it got wrong."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -86,6 +87,7 @@ class GatedDeltaNet(Mixer):
         True
     """
 
+    spreads = True
     keeps = ("q", "k", "v")
     period = 32
     eps = 1e-5
@@ -147,15 +149,11 @@ class GatedDeltaNet(Mixer):
         if valid is not None:
             beta, log_decay = (torch.where(valid[..., None], part, 0) for part in (beta, log_decay))
         self.last_form = form = ops.delta_rule_plan(x.shape[1], form=self.form).form
-        o, memory = ops.delta_rule(
-            _unit(q),
-            _unit(k),
-            v,
-            beta,
-            log_decay,
-            scale=self.key_width**-0.5,
-            initial_state=before[3],
-            form=form,
+        q, k = _unit(q), _unit(k)
+        o, memory = self.recur(
+            partial(ops.delta_rule, q, k, v, beta, log_decay, scale=self.key_width**-0.5, form=form),
+            before[3],
+            lambda: ops.delta_rule_piece(k, v, beta, log_decay),
         )
         gate = self.g_proj(x)
         o = self.o_norm(o, gate.unflatten(-1, o.shape[2:])).flatten(2)

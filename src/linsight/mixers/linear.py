@@ -1,6 +1,7 @@
 """Linear attention: softmax dropped, the product taken from right to left."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
@@ -72,6 +73,8 @@ class LinearAttention(HeadedMixer):
         True
     """
 
+    spreads = True
+
     def __init__(self, dim: int, config: LinearAttentionConfig | None = None, *, causal: bool = True) -> None:
         config = config or LinearAttentionConfig()
         forms: tuple[Form, ...] = ("naive", "parallel", "chunk", "recurrent")
@@ -95,8 +98,10 @@ class LinearAttention(HeadedMixer):
         if self.causal:
             memory = None if state is None else state.memory
             self.last_form = ops.linear_attention_plan(q, k, v, form=self.form).form
-            o, memory = ops.linear_attention(
-                q, k, v, initial_state=memory, normalise=self.normalise, form=self.form
+            o, memory = self.recur(
+                partial(ops.linear_attention, q, k, v, normalise=self.normalise, form=self.form),
+                memory,
+                lambda: ops.linear_attention_piece(k, v, normalise=self.normalise),
             )
             state = LinearAttentionState(memory)
         else:

@@ -1,6 +1,7 @@
 """Mamba: a state space model whose rates, writes and reads are chosen by every token."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -94,6 +95,7 @@ class Mamba(Mixer):
         True
     """
 
+    spreads = True
     keeps = ("inputs",)
 
     def __init__(self, dim: int, config: MambaConfig | None = None, *, causal: bool = True) -> None:
@@ -129,8 +131,10 @@ class Mamba(Mixer):
             step = torch.where(valid[..., None], step, 0)
         rates = -self.A_log.to(exact).exp()
         self.last_form = ops.selective_scan_plan(x, form=self.form).form
-        y, memory = ops.selective_scan(
-            x, step, rates, key, read, self.D, initial_state=memory, form=self.form
+        y, memory = self.recur(
+            partial(ops.selective_scan, x, step, rates, key, read, self.D, form=self.form),
+            memory,
+            lambda: ops.selective_scan_piece(x, step, rates, key),
         )
         return self.out_proj(y * F.silu(gate)), MambaState(inputs, memory)
 

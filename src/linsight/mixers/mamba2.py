@@ -1,6 +1,7 @@
 """Mamba-2: linear attention whose heads decay at rates that every token chooses."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -105,6 +106,7 @@ class Mamba2(Mixer):
         True
     """
 
+    spreads = True
     keeps = ("inputs",)
 
     def __init__(self, dim: int, config: Mamba2Config | None = None, *, causal: bool = True) -> None:
@@ -148,7 +150,11 @@ class Mamba2(Mixer):
         q, k, v = self._by_head(read), self._by_head(key), x * step.unsqueeze(-1)
         decay = -self.A_log.to(exact).exp() * step
         self.last_form = ops.linear_attention_plan(q, k, v, decay, form=self.form).form
-        o, memory = ops.linear_attention(q, k, v, decay, initial_state=memory, form=self.form)
+        o, memory = self.recur(
+            partial(ops.linear_attention, q, k, v, decay, form=self.form),
+            memory,
+            lambda: ops.linear_attention_piece(k, v, decay),
+        )
         o = o + self.D.to(exact)[:, None] * x
         return self.out_proj(self.norm(o.flatten(2), gate).to(gate.dtype)), Mamba2State(inputs, memory)
 

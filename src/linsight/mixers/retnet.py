@@ -1,6 +1,7 @@
 """Retention: linear attention whose heads forget, each at a rate of its own."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -87,6 +88,8 @@ class RetNet(Mixer):
         True
     """
 
+    spreads = True
+
     def __init__(self, dim: int, config: RetNetConfig | None = None, *, causal: bool = True) -> None:
         self.config = config = config or RetNetConfig()
         check_causal(config.kind, causal)
@@ -109,6 +112,8 @@ class RetNet(Mixer):
         q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in (q, k, v))
         exact = ops.accumulator_dtype(x.dtype)
         start = x.new_zeros(batch, dtype=torch.int64) if state is None else state.position
+        count = torch.full_like(start, length) if valid is None else valid.sum(1)
+        start, position = self.advance(start, count)
         places = start[:, None] + torch.arange(length, device=x.device)
         q, k = rotary(q.to(exact), places), rotary(k.to(exact), places)
         decay = self.log_decay(exact, x.device)
@@ -117,11 +122,11 @@ class RetNet(Mixer):
             decay = torch.where(valid[:, :, None], decay, 0)
         memory = None if state is None else state.memory
         self.last_form = ops.linear_attention_plan(q, k, v, decay, form=self.form).form
-        o, memory = ops.linear_attention(
-            q, k, v.to(exact), decay, scale=self.head_dim**-0.5, initial_state=memory, form=self.form
+        retain = partial(ops.linear_attention, q, k, v.to(exact), decay, scale=self.head_dim**-0.5)
+        o, memory = self.recur(
+            partial(retain, form=self.form), memory, lambda: ops.linear_attention_piece(k, v.to(exact), decay)
         )
         o = simple_rms_norm(o, self.config.eps).flatten(2).to(gate.dtype)
-        position = start + (length if valid is None else valid.sum(1))
         return self.out(F.silu(gate) * o), RetNetState(memory, position)
 
     def log_decay(self, dtype: torch.dtype, device: torch.device | None = None) -> Float[Tensor, " heads"]:

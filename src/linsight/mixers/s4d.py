@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -98,6 +99,8 @@ class S4D(StateSpaceMixer):
         True
     """
 
+    spreads = True
+
     def __init__(self, dim: int, config: S4DConfig | None = None, *, causal: bool = True) -> None:
         config = config or S4DConfig()
         pairs = config.states // 2
@@ -115,13 +118,11 @@ class S4D(StateSpaceMixer):
         """Discretise, recur, finish."""
         log_decay, read = self.discretised()
         self.last_form = ops.diagonal_space_plan(x, form=self.form).form
-        y, h = ops.diagonal_space(
-            x,
-            log_decay,
-            read,
-            initial_state=self.complex_state(state and state.h),
-            lengths=None if valid is None else valid.sum(1),
-            form=self.form,
+        lengths = None if valid is None else valid.sum(1)
+        y, h = self.recur(
+            partial(ops.diagonal_space, x, log_decay, read, lengths=lengths, form=self.form),
+            self.complex_state(state and state.h),
+            lambda: ops.diagonal_space_piece(x, log_decay, lengths=lengths),
         )
         return self.finish(x, y), S4DState(torch.view_as_real(h))
 

@@ -17,11 +17,13 @@ from linsight.nn.hippo import (
 from linsight.nn.norms import GatedRMSNorm, simple_rms_norm
 from linsight.nn.positions import rotary
 from linsight.nn.random_features import RandomProjection, Scaling, orthogonal_gaussian
+from linsight.nn.ranks import AcrossRanks, SequenceGroup
 from linsight.nn.relative_bias import RelativeBias
 from linsight.nn.short_convolution import ShortConvolution
 from linsight.nn.token_shift import token_shift
 
 __all__ = [
+    "AcrossRanks",
     "FeatureMap",
     "GatedMLP",
     "GatedRMSNorm",
@@ -31,6 +33,7 @@ __all__ = [
     "RandomProjection",
     "RelativeBias",
     "Scaling",
+    "SequenceGroup",
     "ShortConvolution",
     "discretise",
     "feature_map",

@@ -1,15 +1,17 @@
 """A causal convolution of a few taps, channel by channel, that is called as a mixer is."""
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from linsight import ops
+from linsight.nn.ranks import AcrossRanks
 
 __all__ = ["ShortConvolution"]
 
 
-class ShortConvolution(nn.Conv1d):
+class ShortConvolution(AcrossRanks, nn.Conv1d):
     """y_t = bias + sum_i weight_i x_(t - taps + 1 + i), channel by channel; x before the first token is 0.
 
     As in Gu, Dao 2023, arXiv 2312.00752, section 3.4. It obeys the split law: `y, state = conv(x, state)`
@@ -66,16 +68,35 @@ class ShortConvolution(nn.Conv1d):
         """
         held, length = self.taps - 1, x.shape[1]
         before = x.new_zeros(len(x), held, x.shape[2]) if state is None else state.to(x.dtype)
+        after = None
+        if self.group is not None:
+            before, after = self.group.before_and_after(self.piece(x, valid), before)
         seen = torch.cat([before, x], dim=1)
         exact = ops.accumulator_dtype(x.dtype)
         weights = self.weight.to(exact).squeeze(1).mT.contiguous()
         y = weights.new_zeros(()) if self.bias is None else self.bias.to(exact)
         for tap, weight in enumerate(weights.unbind(0)):
             y = torch.addcmul(y, seen[:, tap : tap + length], weight)
+        if after is None:
+            after = self._last(seen, length, valid)
+        return y.to(x.dtype), after
+
+    def piece(
+        self, x: Float[Tensor, "batch length channels"], valid: Bool[Tensor, "batch length"] | None = None
+    ) -> ops.Piece:
+        """What these inputs do to the state: n of them shift it by n places, and stand in the last n."""
+        held, length = self.taps - 1, x.shape[1]
+        count = x.new_full((len(x),), length, dtype=torch.int64) if valid is None else valid.sum(1)
+        places = torch.arange(held, device=x.device)
+        shift = places == places[:, None] + count[:, None, None]
+        written = self._last(F.pad(x, (0, 0, held, 0)), length, valid)
+        return ops.Piece(written, shift.to(x.dtype), matrix=True)
+
+    def _last(self, seen: Tensor, length: int, valid: Tensor | None) -> Tensor:
+        """The last `taps - 1` of what was seen, up to each row's last token."""
         if valid is None:
-            return y.to(x.dtype), seen[:, length:].clone()  # a view would keep the whole row
-        last = valid.sum(1)[:, None] + torch.arange(held, device=x.device)
-        return y.to(x.dtype), ops.take(seen, last)
+            return seen[:, length:].clone()  # a view would keep the whole row
+        return ops.take(seen, valid.sum(1)[:, None] + torch.arange(self.taps - 1, device=seen.device))
 
     def initial_state(
         self, batch: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None

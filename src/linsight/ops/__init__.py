@@ -10,12 +10,13 @@ from linsight.ops.blocked import (
     toeplitz,
     weighted_attention,
 )
-from linsight.ops.delta import delta_rule, delta_rule_plan, dplr_delta_rule
+from linsight.ops.delta import delta_rule, delta_rule_piece, delta_rule_plan, dplr_delta_rule
 from linsight.ops.diagonal import (
     align_right,
     diagonal_kernel,
     diagonal_recurrence,
     diagonal_space,
+    diagonal_space_piece,
     diagonal_space_plan,
     discretise_diagonal,
     fft_convolution,
@@ -25,14 +26,16 @@ from linsight.ops.linear import (
     accumulator_dtype,
     global_linear_attention,
     linear_attention,
+    linear_attention_piece,
     linear_attention_plan,
     peaked_attention,
     without_autocast,
 )
 from linsight.ops.low_rank import LowRankSystem, low_rank_kernel, low_rank_space, low_rank_space_plan
 from linsight.ops.pattern import Fixed, Part, Pattern, Strided, Window, pattern_attention
+from linsight.ops.pieces import Piece
 from linsight.ops.rows import take
-from linsight.ops.scan import selective_scan, selective_scan_plan
+from linsight.ops.scan import selective_scan, selective_scan_piece, selective_scan_plan
 
 __all__ = [
     "WEIGHTS",
@@ -42,6 +45,7 @@ __all__ = [
     "OpenBlock",
     "Part",
     "Pattern",
+    "Piece",
     "Rings",
     "Strided",
     "Window",
@@ -52,16 +56,19 @@ __all__ = [
     "block_plan",
     "bucket_attention",
     "delta_rule",
+    "delta_rule_piece",
     "delta_rule_plan",
     "diagonal_kernel",
     "diagonal_recurrence",
     "diagonal_space",
+    "diagonal_space_piece",
     "diagonal_space_plan",
     "discretise_diagonal",
     "dplr_delta_rule",
     "fft_convolution",
     "global_linear_attention",
     "linear_attention",
+    "linear_attention_piece",
     "linear_attention_plan",
     "low_rank_kernel",
     "low_rank_space",
@@ -71,6 +78,7 @@ __all__ = [
     "peaked_attention",
     "ring_attention",
     "selective_scan",
+    "selective_scan_piece",
     "selective_scan_plan",
     "take",
     "toeplitz",

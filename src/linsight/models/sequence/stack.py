@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from linsight.config import Config
 from linsight.mixers import AnyMixerConfig, Mixer, MixerConfig, RelayMixer, config
-from linsight.nn import GatedMLP
+from linsight.nn import AcrossRanks, GatedMLP
 
 __all__ = ["Block", "SequenceConfig", "Stack", "stacks_in", "with_stacks"]
 
@@ -117,14 +117,20 @@ class Block(nn.Module):
         return (x + self.mlp(self.mlp_norm(x)) if self.has_mlp else x), state, v_first
 
 
-class Stack(nn.Module):
+class Stack(AcrossRanks, nn.Module):
     """Blocks in a row and a last norm, under the split law: `h, state = stack(x, state=None, lengths=None)`.
 
     The state is a tuple with the mixers' states in order. `causal=False` makes every mixer see all tokens;
     the states are then None. At padded places the output is of no meaning.
 
+    Over ranks (`mixers.across(stack, group)`) every rank gives and gets whole rows, and computes a contiguous
+    piece of them, all but equal in length: x is cut at the entry, h gathered at the exit, states are the
+    whole row's. So what stands before and after a stack is the same on every rank. Where all ranks have the
+    same loss, the average over ranks of a parameter's gradients (what DDP takes) is its gradient, inside the
+    stack, where a rank's own is `ranks` times its tokens' part, and outside.
+
     Raises:
-        ValueError: A state of another depth; what the mixers refuse.
+        ValueError: A state of another depth; fewer tokens than ranks; what the mixers refuse.
     """
 
     def __init__(self, config: SequenceConfig, *, causal: bool = True) -> None:
@@ -168,8 +174,12 @@ class Stack(nn.Module):
         states = (None,) * len(self.blocks) if state is None else state
         if len(states) != len(self.blocks):
             raise ValueError(f"state: expected one for each of {len(self.blocks)} layers, got {len(states)}")
+        length = x.shape[1]
+        if self.group is not None:
+            x, lengths = self.group.own(x, lengths)
         carried, v_first = [], None
         for block, block_state in zip(self.blocks, states, strict=True):
             x, block_state, v_first = cast(Block, block).relay(x, block_state, lengths, v_first)
             carried.append(block_state)
-        return self.norm(x), tuple(carried)
+        h = self.norm(x)
+        return (h if self.group is None else self.group.whole(h, length)), tuple(carried)

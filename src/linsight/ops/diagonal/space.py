@@ -15,8 +15,9 @@ from linsight.ops.diagonal.kernel import diagonal_kernel
 from linsight.ops.diagonal.powers import accumulated, complex_of, pair, power_parts, powers, summands
 from linsight.ops.forms import Plan
 from linsight.ops.linear import accumulator_dtype, without_autocast
+from linsight.ops.pieces import Piece
 
-__all__ = ["FORMS", "diagonal_space", "diagonal_space_plan"]
+__all__ = ["FORMS", "diagonal_space", "diagonal_space_piece", "diagonal_space_plan"]
 
 FORMS = ("naive", "parallel", "chunk", "recurrent")
 
@@ -114,6 +115,27 @@ def diagonal_space_plan(
         return Plan(form)
     tokens = x.shape[0] * x.shape[1]
     return Plan("chunk", chunk_size or (16 if tokens <= 2048 else 32 if tokens <= 16_384 else 64))
+
+
+def diagonal_space_piece(
+    x: Float[Tensor, "B T D"], log_decay: Tensor, *, lengths: Tensor | None = None
+) -> Piece:
+    """The map h_0 -> h_T of `diagonal_space` on these tokens: h_T = exp(T log_decay) h_0 + written.
+
+    Args:
+        x, log_decay, lengths: As in `diagonal_space`; a row of `lengths[b]` tokens has that for its T.
+
+    Returns:
+        written, complex `(B, D, N)`, and decay, complex `(D, N)`, or `(B, D, N)` with lengths.
+
+    Cost a channel: O(T N), a product of x with powers that are computed once for all rows.
+    """
+    x = x.to(accumulator_dtype(x.dtype))
+    with without_autocast(x.device):
+        if lengths is None:
+            return Piece(_summed(x, log_decay), _free_factor(log_decay, x.shape[1], x))
+        x = align_right(x, lengths)
+        return Piece(_summed(x, log_decay), _free_factor(log_decay, lengths[:, None, None], x))
 
 
 def _by_token(x, log_decay, read, h, valid, *, literal):
