@@ -55,7 +55,7 @@ def kept_per_token(module: nn.Module, dim: int, *, dtype: torch.dtype = torch.fl
     """Bytes that each token more adds to what is kept for the backward of `module(x)`, x `(1, length, dim)`.
 
     The difference between 256 and 512 tokens: exact for what grows with the length, and of what grows faster
-    only that. What does not grow (bfloat16 copies of weights) is left out.
+    only that. What does not grow (weights, their bfloat16 copies) is left out.
 
     Args:
         module: Called with tokens in float32.
@@ -67,7 +67,7 @@ def kept_per_token(module: nn.Module, dim: int, *, dtype: torch.dtype = torch.fl
     def kept(length: int) -> int:
         x = torch.zeros(1, length, dim, requires_grad=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-            return kept_bytes(lambda: module(x), besides=[*module.parameters(), *module.buffers()])
+            return kept_bytes(lambda: module(x))
 
     short, long = map(kept, LENGTHS)
     return (long - short) / (LENGTHS[1] - LENGTHS[0])
