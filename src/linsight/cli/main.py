@@ -49,6 +49,9 @@ VERBS = {
     "bench": Verb(
         "linsight.cli.bench", "bench mixers [options]", "measure time and memory of mixers against the length"
     ),
+    "plan": Verb(
+        "linsight.cli.plan", "plan --length T --devices P", "what a device of many holds and sends, on paper"
+    ),
     "explain": Verb(
         "linsight.cli.explain",
         "explain TOPIC [options]",
