@@ -51,7 +51,7 @@ def test_a_small_plan_by_hand():
     assert sequence(NETWORK, JOB).sends == {
         "gradients, all-reduce": 6000,
         "states, all-gather": 2 * 5 * 3 * 8 * 32,
-        "margins": 2 * 5 * 8 * 6,
+        "margins, all-gather": 2 * 5 * 3 * 8 * 6,
     }
     assert ring_attention(NETWORK, JOB).holds == replica | {"gathered": 2 * 800 * 16}
     assert ring_attention(NETWORK, JOB).sends == {

@@ -39,8 +39,7 @@ def piece_bytes(kind: str, mixer: Mixer) -> PieceBytes:
 
     A piece changes the state by S_end = transition . S_start + written. `written` has the size of the state's
     accumulators, whatever the length; positions are not sent, since every device knows where its piece is.
-    The fields in `mixer.keeps`, the last inputs of convolutions, are the margin: the next device alone needs
-    it.
+    The fields in `mixer.keeps`, the last inputs of convolutions, are the margin, which the next device needs.
 
     Args:
         kind: The mixer's kind.

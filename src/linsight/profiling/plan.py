@@ -7,7 +7,6 @@ from linsight.profiling.pieces import PieceBytes
 from linsight.profiling.traffic import (
     all_gather_sent,
     all_reduce_sent,
-    handed_on,
     passed_around,
     reduce_scatter_sent,
     share,
@@ -131,8 +130,11 @@ def sequence(network: Network, job: Job) -> Load:
 
         holds: as ddp, but B ceil(T / P) tokens; the pieces of a layer from all devices, and the state that
                each layer starts from
-        sends: 2 (P - 1) / P . 4 N for the gradients, as ddp; in every layer (P - 1) B pieces forward and as
-               many bytes of their gradients backward, and B margins each way
+        sends: 2 (P - 1) / P . 4 N for the gradients, as ddp; in every layer (P - 1) B pieces and margins
+               forward, and as many bytes of their gradients backward
+
+    A margin is a piece too, of a state that shifts: the next device alone would do unless its own piece is
+    shorter than the margin. How far it shifts, a matrix of taps^2, is not counted.
 
     A piece is S_end = transition . S_start + written, of a size that the length does not change. After an
     all-gather each device composes those before its own; the gradient of the all-gather is a reduce-scatter
@@ -153,7 +155,7 @@ def sequence(network: Network, job: Job) -> Load:
         {
             "gradients, all-reduce": all_reduce_sent(FLOAT32 * network.params, devices),
             "states, all-gather": 2 * layers * all_gather_sent(pieces, devices),
-            "margins": 2 * layers * handed_on(job.batch * network.piece.margin, devices),
+            "margins, all-gather": 2 * layers * all_gather_sent(job.batch * network.piece.margin, devices),
         },
     )
 

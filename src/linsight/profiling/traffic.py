@@ -1,6 +1,6 @@
 """Bytes that one of several devices sends in a collective, by the ring algorithms."""
 
-__all__ = ["all_gather_sent", "all_reduce_sent", "handed_on", "passed_around", "reduce_scatter_sent", "share"]
+__all__ = ["all_gather_sent", "all_reduce_sent", "passed_around", "reduce_scatter_sent", "share"]
 
 
 def share(size: int, devices: int) -> int:
@@ -45,8 +45,3 @@ def passed_around(block: int, devices: int, *, home: bool = False) -> int:
     (P - 1) block, or P block with the way home; nothing where there is one device
     """
     return (devices - 1 + home) * block if devices > 1 else 0
-
-
-def handed_on(size: int, devices: int) -> int:
-    """What a device sends to the next one alone: `size`, or nothing where there is no other."""
-    return size if devices > 1 else 0

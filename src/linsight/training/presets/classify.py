@@ -55,7 +55,7 @@ def classify_pathfinder() -> RunConfig:
 
 
 def classify_pmnist() -> RunConfig:
-    """Permuted MNIST, one pixel a token, with the HiPPO-RNN, which has no parallel form; untimed."""
+    """Permuted MNIST, one pixel a token, with the HiPPO-RNN, which has no parallel form."""
     sequence = SequenceConfig(dim=32, layers=1, mlp_dim=64, mixers=(mixer("hippo", hidden=128, order=64),))
     model = ClassifierConfig(max_length=None, pooling="last", sequence=sequence)
     return RunConfig(
