@@ -31,7 +31,7 @@ def language_default() -> RunConfig:
 
 
 def language_mamba() -> RunConfig:
-    """Shakespeare by bytes with Mamba, whose layers take the place of attention and MLP, in about 5 minutes; untuned."""
+    """Shakespeare by bytes with Mamba in the place of attention and MLP, in about 5 minutes; untuned."""
     sequence = SequenceConfig(dim=128, layers=2, mixers=(mixer("mamba"),))
     return RunConfig(
         version=RunConfig.VERSION,
