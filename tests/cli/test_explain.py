@@ -18,9 +18,9 @@ def test_adamw_writes_a_page_with_its_numbers_and_pictures(tmp_path, capsys):
     assert (tmp_path / "figures" / "lost.png").stat().st_size > 5000
 
 
-@pytest.mark.parametrize("what", ["recall", "recall:tiny"])
-def test_groups_of_a_preset(what, capsys):
-    assert main(["explain", "groups", what]) == 0
+@pytest.mark.parametrize("words", [[], ["--preset", "tiny"]], ids=str)
+def test_groups_of_a_preset(words, capsys):
+    assert main(["explain", "groups", "recall", *words]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "optimiser: adamw: fused"
     assert said[1].split()[:3] == ["group", "tensors", "scalars"]
@@ -41,14 +41,26 @@ def test_groups_of_a_run_are_those_of_its_configuration(tmp_path, capsys):
     assert sorted(names) == sorted(name for name, _ in model.named_parameters())
 
 
+def test_groups_of_what_the_options_of_train_make_of_a_preset(capsys):
+    """The mixer's own group, the optimiser and the rate are those that the run would have."""
+    words = ["recall", "--mixer", "s4d states=4", "--optimizer", "adam", "--training.optimizer.lr", "0.002"]
+    assert main(["explain", "groups", *words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["optimiser"].startswith("adam:")
+    slow = [group for group in told["groups"] if any("log_dt" in name for name in group["parameters"])]
+    assert [group["lr"] for group in slow] == [0.001]
+    assert max(group["lr"] for group in told["groups"]) == 0.002
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["explain"], "expected one of adamw, groups, got nothing"),
         (["explain", "sgd"], "got 'sgd'"),
-        (["explain", "groups"], "expected a run, a config.json or TASK"),
-        (["explain", "groups", "nowhere"], "expected a run's folder, a config.json, or one of"),
-        (["explain", "groups", "recall:huge"], "recall has the presets default, tiny, got 'huge'"),
+        (["explain", "groups"], "expected a run, a config.json or a task"),
+        (["explain", "groups", "nowhere"], "unknown task 'nowhere'; there are: "),
+        (["explain", "groups", "recall", "--preset", "tine"], "unknown preset 'tine'; did you mean 'tiny'?"),
+        (["explain", "groups", "/"], "/ is no run: it has no config.json"),
     ],
     ids=str,
 )

@@ -4,8 +4,11 @@ import copy
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
 from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 
 from linsight.models.sequence import SequenceConfig, TokenModelConfig
 from linsight.optim import MuonConfig, Rule, WarmupCosineConfig, describe, implementation, param_groups
@@ -16,6 +19,17 @@ def network():
     model = nn.Sequential(nn.Embedding(9, 8), nn.Linear(8, 32), nn.LayerNorm(32), nn.Linear(32, 9))
     model[3].weight._output = True  # pyright: ignore[reportAttributeAccessIssue]
     return model
+
+
+def test_matrices_that_fsdp_has_sharded_are_refused_by_name():
+    """torch's Muon would make a shard orthogonal and say nothing."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        model = fully_shard(network(), mesh=init_device_mesh("cpu", (1,)))
+        with pytest.raises(NotImplementedError, match=r"parameter '1\.weight' is sharded by FSDP2"):
+            MuonConfig().build(model)
+    finally:
+        dist.destroy_process_group()
 
 
 def train(model, optimizers, steps):

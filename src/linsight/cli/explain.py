@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from linsight.cli.parsing import parse
+from linsight.cli.train import parsed
 
 __all__ = ["AdamW", "Groups", "run"]
 
@@ -29,7 +30,7 @@ class AdamW:
 
 @dataclass(frozen=True)
 class Groups:
-    """What `linsight explain groups RUN` takes: a run's folder, its config.json, or TASK[:PRESET]."""
+    """What `linsight explain groups RUN` takes, RUN being a run's folder or its config.json."""
 
     json: bool = False
     """Print the groups as JSON, with the names of their parameters."""
@@ -63,14 +64,22 @@ def run(arguments: Sequence[str]) -> int:
 def _groups(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0].startswith("-"):
         if arguments and arguments[0] in ("-h", "--help"):
-            print("usage: linsight explain groups RUN|CONFIG|TASK[:PRESET] [--json]")
+            print(
+                "usage: linsight explain groups RUN|CONFIG [--json]\n"
+                "       linsight explain groups TASK [options of linsight train TASK]"
+            )
             return 0
         given = repr(arguments[0]) if arguments else "nothing"
-        raise ValueError(f"explain groups: expected a run, a config.json or TASK[:PRESET], got {given}")
-    options = parse(
-        Groups, arguments[1:], prog="linsight explain groups", description=f"Show {TOPICS['groups']}."
-    )
-    from linsight.cli.explaining import explain_groups
+        raise ValueError(f"explain groups: expected a run, a config.json or a task, got {given}")
+    what, *rest = arguments
+    verb, description = "explain groups", f"Show {TOPICS['groups']}."
+    if Path(what).exists():
+        options = parse(Groups, rest, prog=f"linsight {verb}", description=description)
+        from linsight.cli.explaining import explain_groups, recorded
 
-    print(explain_groups(arguments[0], as_json=options.json))
+        config = recorded(Path(what))
+    else:
+        options, config = parsed(what, rest, verb=verb, description=description)
+        from linsight.cli.explaining import explain_groups
+    print(explain_groups(config, as_json=options.json))
     return 0

@@ -17,9 +17,8 @@ from linsight.reports.decay import map_exhibits, shrinkage_exhibits
 from linsight.reports.numbers import plain
 from linsight.tasks.exhibits import Exhibit, Table
 from linsight.training import RunConfig, from_json
-from linsight.training.presets import PRESETS
 
-__all__ = ["explain_adamw", "explain_groups"]
+__all__ = ["explain_adamw", "explain_groups", "recorded"]
 
 SCALES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 OPTIMISERS = {"Adam, L2 in the gradient": False, "AdamW, decoupled": True}
@@ -110,9 +109,8 @@ def _examples(pixels: np.ndarray, labels: np.ndarray) -> optim.Examples:
     return optim.Examples(x, torch.from_numpy(labels.astype(np.int64)))
 
 
-def explain_groups(what: str, *, as_json: bool) -> str:
-    """The groups of a run, of a config.json, or of a preset, as the run itself prints them."""
-    config = _config(what)
+def explain_groups(config: RunConfig, *, as_json: bool) -> str:
+    """The groups of a configuration, as its run prints them."""
     with torch.random.fork_rng(devices=[]):
         model = config.task.build().build_model()
     optimizer = config.training.optimizer.build(model)
@@ -125,18 +123,13 @@ def explain_groups(what: str, *, as_json: bool) -> str:
     return "\n".join([f"optimiser: {optim.implementation(optimizer)}", optim.describe(groups, model)])
 
 
-def _config(what: str) -> RunConfig:
-    path = Path(what)
-    path = path / "config.json" if path.is_dir() else path
-    if path.is_file():
-        return from_json(RunConfig, path.read_text(encoding="utf-8"), where=str(path))
-    task, _, name = what.partition(":")
-    if task not in PRESETS:
-        raise ValueError(
-            f"explain groups: expected a run's folder, a config.json, or one of {', '.join(PRESETS)}, "
-            f"got {what!r}"
-        )
-    presets = PRESETS[task]
-    if (name := name or "default") not in presets:
-        raise ValueError(f"explain groups: {task} has the presets {', '.join(presets)}, got {name!r}")
-    return presets[name]()
+def recorded(path: Path) -> RunConfig:
+    """The configuration of a run's folder, or of its config.json.
+
+    Raises:
+        ValueError: It has none, or not one of a run.
+    """
+    file = path / "config.json" if path.is_dir() else path
+    if not file.is_file():
+        raise ValueError(f"explain groups: {path} is no run: it has no config.json")
+    return from_json(RunConfig, file.read_text(encoding="utf-8"), where=str(file))

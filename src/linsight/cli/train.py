@@ -12,7 +12,7 @@ from tyro.conf import arg
 
 from linsight.cli.parsing import parse
 
-__all__ = ["Options", "configured", "run"]
+__all__ = ["Options", "configured", "parsed", "run"]
 
 DESCRIPTION = """Train a model of the task, evaluate it on the test split, write its report.
 
@@ -51,8 +51,7 @@ def run(arguments: Sequence[str]) -> int:
         print(_overview(PRESETS), file=sys.stdout if arguments else sys.stderr)
         return 0 if arguments else 2
     task, *rest = arguments
-    presets = PRESETS[_choose("task", task, PRESETS)]
-    options, config = _parse(task, presets, rest)
+    options, config = parsed(task, rest)
 
     from linsight.cli.evaluation import evaluate
     from linsight.training.engine import fit
@@ -68,15 +67,21 @@ def run(arguments: Sequence[str]) -> int:
 
 def configured(task: str, arguments: Sequence[str]) -> Any:
     """The configuration that `linsight train TASK` makes of its arguments."""
+    return parsed(task, arguments)[1]
+
+
+def parsed(
+    task: str, arguments: Sequence[str], *, verb: str = "train", description: str = DESCRIPTION
+) -> tuple[Any, Any]:
+    """The options, and the preset's configuration with the mixers and every other change put in.
+
+    Raises:
+        ValueError: A task, preset, kind or value that does not exist.
+    """
+    from linsight.cli.overrides import kinds_in, with_mixers, with_model, with_optimizer
     from linsight.training.presets import PRESETS
 
-    return _parse(task, PRESETS[_choose("task", task, PRESETS)], arguments)[1]
-
-
-def _parse(task: str, presets: dict, arguments: Sequence[str]) -> tuple[Any, Any]:
-    """The options, and the preset's configuration with the mixers and every other change put in."""
-    from linsight.cli.overrides import kinds_in, with_mixers, with_model, with_optimizer
-
+    presets = PRESETS[_choose("task", task, PRESETS)]
     asked, model = _value_of("--preset", arguments), _value_of("--model", arguments)
     preset = _choose("preset", asked or "default", presets)
     config = presets[preset]()
@@ -99,8 +104,8 @@ def _parse(task: str, presets: dict, arguments: Sequence[str]) -> tuple[Any, Any
     parsed: Any = parse(
         shape,
         arguments,
-        prog=f"linsight train {task}",
-        description=f"{DESCRIPTION}\npresets:\n{_lines(presets)}",
+        prog=f"linsight {verb} {task}",
+        description=f"{description}\npresets:\n{_lines(presets)}",
         default=shape(preset=preset, model=model, mixer=mixer, optimizer=optimizer),
         fixed=kinds_in(config),
     )

@@ -78,6 +78,7 @@ class MuonConfig(Config):
 
         Raises:
             ValueError: As `AdamWConfig.build`; a model without a hidden matrix, or of nothing else.
+            NotImplementedError: Matrices that FSDP2 has sharded: no rank has a whole momentum.
         """
         groups = param_groups(
             model,
@@ -95,6 +96,7 @@ class MuonConfig(Config):
                 f"model: {type(model).__name__} has no {missing}, and muon with adamw needs both kinds; "
                 "use adamw, or a rule with muon"
             )
+        _refuse_sharded(matrices)
         muon = torch.optim.Muon(
             matrices,
             lr=self.lr,
@@ -106,6 +108,20 @@ class MuonConfig(Config):
         how = fusable(others, self.fused)
         adamw = torch.optim.AdamW(others, lr=self.lr, betas=self.betas, eps=self.eps, **how)
         return finished(Hybrid(muon, adamw), model)
+
+
+def _refuse_sharded(groups: list[dict[str, Any]]) -> None:
+    if not torch.distributed.is_available():
+        return
+    from torch.distributed.tensor import DTensor  # a second to import
+
+    for group in groups:
+        for name, parameter in zip(group["param_names"], group["params"], strict=True):
+            if isinstance(parameter, DTensor):
+                raise NotImplementedError(
+                    f"optimizer muon: parameter {name!r} is sharded by FSDP2 (fully_shard), and no rank has "
+                    "the whole momentum to make orthogonal; use adamw, or DistributedDataParallel"
+                )
 
 
 class Hybrid(torch.optim.Optimizer):
