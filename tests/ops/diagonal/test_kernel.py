@@ -1,5 +1,7 @@
 """The two-level kernel, the Fourier convolution and the discretisations, against numpy and scipy."""
 
+import math
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -158,6 +160,18 @@ def test_small_steps_keep_their_digits():
     factor.real.sum().backward()
     assert A.grad is not None
     assert A.grad.real.tolist() == pytest.approx([0.5, 0.5], rel=1e-4)
+
+
+@pytest.mark.parametrize("size", [1e-20, 1e-9, 1e-3, 0.0624, 0.0626, 1.0])
+def test_the_derivative_of_zoh_is_that_of_its_series(size):
+    """d/dz sum_k z^k / (k + 1)!: at eigenvalues of hardly anything, and on both sides of where code parts."""
+    z = size * torch.tensor([-1 + 0j, 1j, -0.6 + 0.8j], dtype=torch.complex128)
+    z.requires_grad_()
+    _, factor = ops.discretise_diagonal(z, torch.tensor(1.0, dtype=torch.float64))
+    (found,) = torch.autograd.grad(factor.real.sum(), z)
+    want = [sum(k * point ** (k - 1) / math.factorial(k + 1) for k in range(1, 30)) for point in z.tolist()]
+    # torch's gradient of a real part is the conjugate of the derivative.
+    torch.testing.assert_close(found.conj(), torch.tensor(want, dtype=torch.complex128), rtol=1e-13, atol=0)
 
 
 def test_the_kernel_of_the_worked_example():
