@@ -1,17 +1,20 @@
 """What goes wrong during training stops it in one line, and nothing that was saved is lost."""
 
 import contextlib
+import json
 import math
 import threading
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from toy_training import ToyTask, largest_file, toy_run
 
 from linsight.training import fit, open_run, read_metrics
 from linsight.training.batches import make_loader
 from linsight.training.checkpoint import last_step, read_checkpoint
+from linsight.training.files import digest_tensors
 
 
 class Poisoned(ToyTask):
@@ -117,8 +120,8 @@ class Both(Exploding):
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "text"])
-def test_a_damaged_checkpoint_is_refused_and_the_older_one_named(damage, tmp_path):
-    """Not passed over in silence; deleting it, as the message says, goes on to the same weights."""
+def test_a_damaged_newest_checkpoint_is_set_aside_and_named(damage, tmp_path, capsys):
+    """The one before serves, to the same weights; what was damaged is kept under another name."""
     config = toy_run()
     fit(config, tmp_path / "good", progress="none")
     fit(config, tmp_path / "run", progress="none")
@@ -126,23 +129,35 @@ def test_a_damaged_checkpoint_is_refused_and_the_older_one_named(damage, tmp_pat
     newest = tmp_path / "run" / "checkpoints" / "step-000000012.safetensors"
     content = newest.read_bytes()
     at = len(content) - 40
-    newest.write_bytes(
-        {
-            "flip": content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :],
-            "truncate": content[:at],
-            "empty": b"",
-            "text": b"hello, this is no checkpoint at all",
-        }[damage]
-    )
-    with pytest.raises(RuntimeError, match="damaged") as refused:
-        fit(config, tmp_path / "run", progress="none")
-    assert str(refused.value).startswith(f"{newest}: damaged checkpoint (")
-    assert str(refused.value).endswith("delete it to go on from step-000000008.safetensors, which is good")
-    assert "\n" not in str(refused.value)
-    newest.unlink()
-    fit(config, tmp_path / "run", progress="none")
+    damaged = {
+        "flip": content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :],
+        "truncate": content[:at],
+        "empty": b"",
+        "text": b"hello, this is no checkpoint at all",
+    }[damage]
+    newest.write_bytes(damaged)
+    fit(config, tmp_path / "run", progress="plain")
+    (warning,) = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert warning.startswith(f"warning: {newest}: damaged checkpoint (")
+    assert warning.endswith("it is set aside as step-000000012.safetensors.damaged, and step 8 serves")
+    assert newest.with_name(f"{newest.name}.damaged").read_bytes() == damaged
     models = [tmp_path / name / "model" / "model.safetensors" for name in ("good", "run")]
     assert models[0].read_bytes() == models[1].read_bytes()
+
+
+def test_a_checkpoint_of_another_version_is_not_passed_over(tmp_path):
+    """It is whole, and newer than the one before: to go on from that would throw its steps away."""
+    fit(toy_run(), tmp_path, progress="none")
+    (tmp_path / "model" / "model.safetensors").unlink()
+    newest = tmp_path / "checkpoints" / "step-000000012.safetensors"
+    tensors = dict(read_checkpoint(newest).tensors)
+    state = json.dumps({"format": "linsight checkpoint 99", "step": 12})
+    metadata = {"state": state, "sha256": digest_tensors(tensors, extra=state)}
+    newest.write_bytes(safetensors.torch.save(tensors, metadata))
+    before = sorted(path.name for path in newest.parent.iterdir())
+    with pytest.raises(RuntimeError, match="of another version of linsight"):
+        fit(toy_run(), tmp_path, progress="none")
+    assert sorted(path.name for path in newest.parent.iterdir()) == before
 
 
 def test_every_byte_of_a_checkpoint_is_checked(tmp_path):
@@ -158,12 +173,16 @@ def test_every_byte_of_a_checkpoint_is_checked(tmp_path):
 
 
 def test_when_no_checkpoint_is_good_the_way_out_is_named(tmp_path):
-    """All are damaged: start again."""
-    fit(toy_run(4), tmp_path, progress="none")
+    """All are damaged: to begin anew is the user's decision, and no file is renamed before it."""
+    fit(toy_run(8), tmp_path, progress="none")
     (tmp_path / "model" / "model.safetensors").unlink()
-    (tmp_path / "checkpoints" / "step-000000004.safetensors").write_bytes(b"")
-    with pytest.raises(RuntimeError, match="no older checkpoint is good: delete the folder of checkpoints"):
-        fit(toy_run(4), tmp_path, progress="none")
+    files = [tmp_path / "checkpoints" / f"step-{step:09d}.safetensors" for step in (4, 8)]
+    for path in files:
+        path.write_bytes(b"")
+    message = "step-000000008.safetensors: damaged .*; no older one is good: delete the folder of checkpoints"
+    with pytest.raises(RuntimeError, match=message):
+        fit(toy_run(8), tmp_path, progress="none")
+    assert sorted((tmp_path / "checkpoints").iterdir()) == files
 
 
 class DiskFills(ToyTask):

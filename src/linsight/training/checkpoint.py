@@ -1,7 +1,7 @@
 """Checkpoints: one safetensors file each, with a SHA-256 over everything in it; no pickle."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,20 @@ from torch import Tensor
 
 from linsight.training.files import digest_tensors, remove_leftovers, write_atomically
 
-__all__ = ["Checkpoint", "last_step", "latest_checkpoint", "read_checkpoint", "save_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "DamagedCheckpoint",
+    "last_step",
+    "latest_checkpoint",
+    "read_checkpoint",
+    "save_checkpoint",
+]
 
 FORMAT = "linsight checkpoint 1"
+
+
+class DamagedCheckpoint(RuntimeError):
+    """A file that is not, or no longer, the checkpoint that was written."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +60,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint and check every byte of it.
 
     Raises:
-        RuntimeError: Truncated, damaged, or no checkpoint of linsight; the message begins with the path.
+        DamagedCheckpoint: Truncated, damaged, or no checkpoint of linsight.
+        RuntimeError: Of another version of linsight. Both messages begin with the path.
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -57,10 +69,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
             # Copies: a tensor mapped from the file would be aligned, and so computed, differently.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except safetensors.SafetensorError as error:
-        raise RuntimeError(f"{path}: damaged checkpoint ({error})") from None
+        raise DamagedCheckpoint(f"{path}: damaged checkpoint ({error})") from None
     state = metadata.get("state", "")
     if digest_tensors(tensors, extra=state) != metadata.get("sha256"):
-        raise RuntimeError(f"{path}: damaged checkpoint (its SHA-256 does not match)")
+        raise DamagedCheckpoint(f"{path}: damaged checkpoint (its SHA-256 does not match)")
     content = json.loads(state)
     if content.pop("format") != FORMAT:
         raise RuntimeError(f"{path}: of another version of linsight; this one reads '{FORMAT}'")
@@ -73,35 +85,32 @@ def last_step(folder: Path) -> int | None:
     return int(files[-1].stem.removeprefix("step-")) if files else None
 
 
-def latest_checkpoint(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint, or None when there is none.
+def latest_checkpoint(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
+    """The newest checkpoint that is whole, or None when there is no checkpoint.
+
+    Damaged ones newer than it are set aside, as `NAME.damaged`, and each is reported through `say`.
 
     Raises:
-        RuntimeError: The newest is damaged. It is not passed over in silence: the message names it and the
-            newest older one that is good, and what to do.
+        RuntimeError: Every checkpoint is damaged, and none is touched; or the newest whole one is of another
+            version of linsight.
     """
-    files = _files(folder)
-    if not files:
-        return None
-    try:
-        return read_checkpoint(files[-1])
-    except RuntimeError as error:
-        good = next((path.name for path in reversed(files[:-1]) if _is_good(path)), None)
-        advice = (
-            f"delete it to go on from {good}, which is good"
-            if good
-            else "no older checkpoint is good: delete the folder of checkpoints to start again"
-        )
-        raise RuntimeError(f"{error}; {advice}") from None
+    damaged: dict[Path, DamagedCheckpoint] = {}
+    for path in reversed(_files(folder)):
+        try:
+            checkpoint = read_checkpoint(path)
+        except DamagedCheckpoint as error:
+            damaged[path] = error
+            continue
+        for bad, error in damaged.items():
+            aside = bad.with_name(f"{bad.name}.damaged")
+            bad.replace(aside)
+            say(f"warning: {error}; it is set aside as {aside.name}, and step {checkpoint.step:,} serves")
+        return checkpoint
+    if damaged:
+        error = next(iter(damaged.values()))
+        raise RuntimeError(f"{error}; no older one is good: delete the folder of checkpoints to start again")
+    return None
 
 
 def _files(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.safetensors"))
-
-
-def _is_good(path: Path) -> bool:
-    try:
-        read_checkpoint(path)
-    except RuntimeError:
-        return False
-    return True

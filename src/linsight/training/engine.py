@@ -50,8 +50,9 @@ def fit(
 ) -> Outcome:
     """Train the model of a configuration in a run folder, or go on with it; at the end `model/` is written.
 
-    After an interruption of any kind (`kill -9` too) the same call goes on from the last checkpoint, and the
-    final weights are those of an undisturbed run, bit for bit, on the same machine with as many threads.
+    After an interruption of any kind (`kill -9` too) the same call goes on from the last checkpoint that is
+    whole, and the final weights are those of an undisturbed run, bit for bit, on the same machine with as
+    many threads. A damaged newer checkpoint is reported and set aside.
 
     Args:
         config: The run, complete.
@@ -62,7 +63,7 @@ def fit(
 
     Raises:
         ValueError: The folder holds a run of another configuration, or something else.
-        RuntimeError: Another process trains here; the last checkpoint is damaged; the loss is not finite, or
+        RuntimeError: Another process trains here; every checkpoint is damaged; the loss is not finite, or
             ten gradients in a row are not; a file cannot be written. Earlier checkpoints are intact.
         Interrupted: SIGINT or SIGTERM came; after the first the step was finished and its checkpoint written.
             It is a KeyboardInterrupt with an `exit_code`.
@@ -97,7 +98,7 @@ def _session(config: RunConfig, run: Run, task: Task, show: Reporter) -> Session
     session = Session(config, task.build_model(), make_loader(task, config.training), pick_device())
     for line in header(run, task, session):
         show.say(line)
-    checkpoint = latest_checkpoint(run.checkpoints)
+    checkpoint = latest_checkpoint(run.checkpoints, show.say)
     if checkpoint is not None:
         changes = session.restore(checkpoint, where=str(run.checkpoints))
         show.say(f"resumed after step {session.step:,}")
