@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -176,8 +177,9 @@ def test_the_command_refuses_ranks_that_cannot_be(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
-def test_ranks_that_start_again_do_not_meet_the_dead():
+def test_ranks_that_start_again_do_not_meet_the_dead(monkeypatch):
     """torchrun's store keeps what was said before a restart: every meeting has a name of its own."""
+    monkeypatch.setattr("linsight.training.ranks.MEETING", timedelta(seconds=5))
     store = dist.HashStore()
     names = []
     for _ in range(3):
