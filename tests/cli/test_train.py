@@ -19,8 +19,8 @@ def fit(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Stands in for the engine and keeps what it was called with."""
     seen: dict[str, Any] = {}
 
-    def pretend(config: Any, run: Any, *, progress: str) -> None:
-        seen.update(config=config, run=run, progress=progress)
+    def pretend(config: Any, run: Any, *, progress: str, ranks: Any) -> None:
+        seen.update(config=config, run=run, progress=progress, ranks=ranks.count)
         raise Stop
 
     monkeypatch.setattr("linsight.training.engine.fit", pretend)
@@ -32,6 +32,7 @@ def test_without_options_the_default_preset_is_trained(fit: dict[str, Any]) -> N
     assert fit["config"] == PRESETS["generate"]["default"]()
     assert fit["run"] == Path("runs/generate")
     assert fit["progress"] == "auto"
+    assert fit["ranks"] == 1
 
 
 def test_preset_first_then_mixer_then_fields_whatever_the_order_typed(fit: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """`linsight train TASK`: trains a preset with the user's changes, evaluates it, writes its report."""
 
 import difflib
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -41,6 +42,12 @@ class Options:
     """A bar, a line every ten seconds, or nothing; auto: a bar on a terminal."""
     json: bool = False
     """Print the numbers as JSON."""
+    devices: int = 1
+    """Processes on this machine, each with its share of every batch; a run may go on with another number."""
+    nodes: int = 1
+    """Machines; the same command runs on each."""
+    rendezvous: str | None = None
+    """HOST:PORT of the first of several machines, where they meet."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -53,16 +60,45 @@ def run(arguments: Sequence[str]) -> int:
     task, *rest = arguments
     options, config = parsed(task, rest)
 
+    from linsight.cli.launching import ENDING, launch
+    from linsight.training.ranks import Followed, Ranks
+    from linsight.training.replicas import check_shares
+
+    ranks = Ranks.here()
+    if ranks.alone and _asks_for_several(options):
+        check_shares(config.training, options.devices * options.nodes)
+        return launch(arguments, devices=options.devices, nodes=options.nodes, rendezvous=options.rendezvous)
     from linsight.cli.evaluation import evaluate
     from linsight.training.engine import fit
 
-    outcome = fit(config, options.run or _default_folder(task, options), progress=options.progress)
+    try:
+        outcome = fit(
+            config, options.run or _default_folder(task, options), progress=options.progress, ranks=ranks
+        )
+    except Followed:
+        return 1
+    except BaseException as error:
+        if ranks.ended and ENDING in os.environ:
+            code = 2 if isinstance(error, ValueError) else 1
+            Path(os.environ[ENDING]).write_text(str(getattr(error, "exit_code", code)))
+        raise
+    if not ranks.first:
+        return 0
     finished = outcome.run.report_file
     if outcome.status == "nothing to do" and finished.exists() and not options.json:
         print(finished)
         return 0
     evaluate(outcome.run, "test", as_json=options.json, command=["linsight", "train", *arguments])
     return 0
+
+
+def _asks_for_several(options: Any) -> bool:
+    for name in ("devices", "nodes"):
+        if getattr(options, name) < 1:
+            raise ValueError(f"{name}: expected an integer >= 1, got {getattr(options, name)}")
+    if options.nodes > 1 and options.rendezvous is None:
+        raise ValueError("rendezvous: expected HOST:PORT of the first machine, got None with several nodes")
+    return options.devices * options.nodes > 1
 
 
 def configured(task: str, arguments: Sequence[str]) -> Any:

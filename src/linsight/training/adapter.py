@@ -1,19 +1,20 @@
 """The one place that knows Lightning: any task, driven by its Trainer."""
 
 import contextlib
-import logging
-import warnings
-from collections.abc import Iterator
+import math
 from typing import Any, cast
 
 import lightning.pytorch as lightning
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from linsight.tasks.base import Task
 from linsight.training.batches import Step
+from linsight.training.hush import quiet
 from linsight.training.recorder import Recorder
+from linsight.training.replicas import loss_module, unsynchronised
 from linsight.training.session import Session
 
 __all__ = ["Diverged", "TaskModule", "train"]
@@ -32,10 +33,10 @@ def train(task: Task, session: Session, recorder: Recorder) -> None:
         Diverged: The loss is not finite, or the gradient is not for the tenth step in a row.
     """
     training = session.config.training
-    with _quiet():
+    with quiet():
         trainer = lightning.Trainer(
             accelerator="gpu" if session.device.type == "cuda" else "cpu",
-            devices=1,
+            devices=[session.device.index or 0] if session.device.type == "cuda" else 1,
             precision="bf16-mixed" if training.precision == "bfloat16" else "32-true",
             max_epochs=1,  # of all the steps that remain: epochs are the loader's business
             # Rows, checkpoints, progress and validation are the recorder's: exact, and free between.
@@ -46,6 +47,8 @@ def train(task: Task, session: Session, recorder: Recorder) -> None:
             limit_val_batches=0,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
+            # To Lightning this is a training of one process, whatever torchrun's environment says.
+            plugins=[LightningEnvironment()],
         )
         # Lightning raises at a SIGTERM that came before the first step; the recorder has seen it too by then.
         with contextlib.suppress(SIGTERMException):
@@ -60,6 +63,9 @@ class TaskModule(lightning.LightningModule):
         self.automatic_optimization = False  # a step has parts, may be skipped, and reports its norm
         self.model = session.model
         self.task, self.session, self.recorder = task, session, recorder
+        self.ranks = session.ranks
+        # A list hides it from Lightning, which would find the same model a second time.
+        self.losses = [loss_module(task, session.model, session.ranks)]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The session's optimiser, built before, so that a checkpoint could be loaded into it."""
@@ -93,7 +99,10 @@ class TaskModule(lightning.LightningModule):
             self.trainer.should_stop = True
 
     def validate(self) -> dict[str, float]:
-        """The task's cheap look at its validation split, in the precision of training."""
+        """The task's cheap look at its validation split, on the first rank, in the precision of training."""
+        return self.ranks.on_first(self._validate)
+
+    def _validate(self) -> dict[str, float]:
         self.model.eval()
         with torch.no_grad(), self.trainer.precision_plugin.val_step_context():
             numbers = self.task.validate(self.model)
@@ -103,14 +112,22 @@ class TaskModule(lightning.LightningModule):
     def _backward(self, batch: Step, step: int) -> dict[str, float]:
         means: dict[str, float] = {}
         share = 1 / len(batch.parts)
+        (losses,) = self.losses
         for part in batch.parts:
-            loss, logs = self.task.loss(self.model, part)
-            if not torch.isfinite(loss):
-                raise Diverged(f"the loss is {loss.item()} at step {step} ({batch.name})")
-            self.manual_backward(loss * share)
+            with unsynchronised(losses, part is not batch.parts[-1]):
+                loss, logs = losses(part)
+                self.manual_backward(loss * share)
             for name, value in {"loss": loss, **logs}.items():
                 means[f"train/{name}"] = means.get(f"train/{name}", 0.0) + share * value.item()
+        means = self.ranks.mean(means)
+        # Asked when all ranks know it, and before any weight has moved.
+        if not math.isfinite(means["train/loss"]):
+            raise Diverged(f"the loss is {means['train/loss']} at step {step} ({self._named(batch)})")
         return means
+
+    def _named(self, batch: Step) -> str:
+        """The examples of the step, those of the other ranks too."""
+        return batch._replace(indices=self.session.loader.indices(self.session.step)).name
 
     def _clip(self) -> float:
         """Shorten the gradient where it is too long; returns its norm before."""
@@ -127,22 +144,4 @@ class TaskModule(lightning.LightningModule):
         session.skipped_in_a_row += 1
         if session.skipped_in_a_row >= MAX_SKIPPED:
             times = f"for the {MAX_SKIPPED}th step in a row"
-            raise Diverged(f"the gradient's norm is {norm} at step {step}, {times} ({batch.name})")
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Lightning's banners and tips to itself; its errors are exceptions."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            # Lightning 2.6 on torch 2.13; by its text, so that no warning of ours or of a task is lost.
-            text = r"`isinstance\(treespec, LeafSpec\)` is deprecated"
-            warnings.filterwarnings("ignore", text, FutureWarning)
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+            raise Diverged(f"the gradient's norm is {norm} at step {step}, {times} ({self._named(batch)})")

@@ -7,6 +7,7 @@ import numpy as np
 from linsight.data import Loader
 from linsight.tasks.base import Batch, Task
 from linsight.training.config import TrainingConfig
+from linsight.training.ranks import Ranks
 
 __all__ = ["Step", "make_loader"]
 
@@ -26,8 +27,9 @@ class Step(NamedTuple):
         return f"epoch {self.epoch}, examples {shown}{rest}"
 
 
-def make_loader(task: Task, training: TrainingConfig) -> Loader[Step]:
-    """The loader of a task's training examples, for all steps of the run."""
+def make_loader(task: Task, training: TrainingConfig, ranks: Ranks | None = None) -> Loader[Step]:
+    """The loader of a task's training examples, for all steps of the run: the share of this rank."""
+    ranks = ranks or Ranks()
 
     def fetch(indices: np.ndarray, epoch: int) -> Step:
         parts = np.split(indices, training.accumulate)
@@ -40,4 +42,6 @@ def make_loader(task: Task, training: TrainingConfig) -> Loader[Step]:
         seed=training.seed,
         fingerprint=task.fingerprint,
         total_steps=training.steps,
+        rank=ranks.rank,
+        world_size=ranks.count,
     )

@@ -15,6 +15,7 @@ from linsight.training.files import digest_tensors, remove_leftovers, write_atom
 __all__ = [
     "Checkpoint",
     "DamagedCheckpoint",
+    "file_of",
     "last_step",
     "latest_checkpoint",
     "read_checkpoint",
@@ -47,7 +48,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
     remove_leftovers(folder)
     state = json.dumps({"format": FORMAT, "step": checkpoint.step, **checkpoint.state}, sort_keys=True)
     digest = digest_tensors(checkpoint.tensors, extra=state)
-    path = folder / f"step-{checkpoint.step:09d}.safetensors"
+    path = file_of(folder, checkpoint.step)
     write_atomically(
         path, safetensors.torch.save(dict(checkpoint.tensors), {"state": state, "sha256": digest})
     )
@@ -77,6 +78,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if content.pop("format") != FORMAT:
         raise RuntimeError(f"{path}: of another version of linsight; this one reads '{FORMAT}'")
     return Checkpoint(content.pop("step"), tensors, content)
+
+
+def file_of(folder: Path, step: int) -> Path:
+    """The file of a step's checkpoint."""
+    return folder / f"step-{step:09d}.safetensors"
 
 
 def last_step(folder: Path) -> int | None:

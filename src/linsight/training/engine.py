@@ -9,7 +9,13 @@ import torch
 
 from linsight.tasks.base import Task
 from linsight.training.batches import make_loader
-from linsight.training.checkpoint import last_step, latest_checkpoint
+from linsight.training.checkpoint import (
+    Checkpoint,
+    file_of,
+    last_step,
+    latest_checkpoint,
+    read_checkpoint,
+)
 from linsight.training.config import RunConfig
 from linsight.training.display import Display, reporter
 from linsight.training.hardware import pick_device
@@ -18,7 +24,9 @@ from linsight.training.interrupts import Interrupted, Stop, StopNow
 from linsight.training.lock import locked
 from linsight.training.pretrained import is_pretrained, save_pretrained
 from linsight.training.progress import Reporter
+from linsight.training.ranks import Ranks
 from linsight.training.recorder import Recorder, kept, writing
+from linsight.training.replicas import check_shares
 from linsight.training.run import Run, open_run
 from linsight.training.session import Session
 
@@ -47,6 +55,7 @@ def fit(
     *,
     task: Task | None = None,
     progress: Display = "auto",
+    ranks: Ranks | None = None,
 ) -> Outcome:
     """Train the model of a configuration in a run folder, or go on with it; at the end `model/` is written.
 
@@ -60,51 +69,81 @@ def fit(
         task: Built from `config.task` if not given.
         progress: On standard error: `rich` a bar, `plain` a line every ten seconds, `none` nothing, `auto` a
             bar on a terminal and lines elsewhere.
+        ranks: The processes that train together; None: those of torchrun, if it started this one. Each gets
+            an equal share of every step's batch, so that the run is that of one process up to rounding. The
+            first one alone writes and speaks. The folder is on a disk that all of them see.
 
     Raises:
-        ValueError: The folder holds a run of another configuration, or something else.
+        ValueError: The folder holds a run of another configuration, or something else; the ranks cannot
+            share a batch equally.
         RuntimeError: Another process trains here; every checkpoint is damaged; the loss is not finite, or
             ten gradients in a row are not; a file cannot be written. Earlier checkpoints are intact.
         Interrupted: SIGINT or SIGTERM came; after the first the step was finished and its checkpoint written.
             It is a KeyboardInterrupt with an `exit_code`.
+        Followed: On another than the first of several ranks, in the place of all these.
     """
-    run = run if isinstance(run, Run) else open_run(run, config)
+    ranks = Ranks.here() if ranks is None else ranks
+    check_shares(config.training, ranks.count)
+    with ranks.joined():
+        return _fit(config, run, task, progress if ranks.first else "none", ranks)
+
+
+def _fit(
+    config: RunConfig, run: Run | str | os.PathLike[str], task: Task | None, progress: Display, ranks: Ranks
+) -> Outcome:
+    if not isinstance(run, Run):
+        folder = run
+        run = ranks.on_first(lambda: open_run(folder, config))
     if run.config != config:
         raise ValueError(f"run: {run.folder} was opened with another configuration; open it with this one")
     training = config.training
-    found = last_step(run.checkpoints)
+    found, written = ranks.on_first(lambda: (last_step(run.checkpoints), is_pretrained(run.model)))
     show = reporter(progress, steps=training.steps, batch_size=training.batch_size, start=found or 0)
-    with contextlib.closing(show), locked(run.folder, show.say):
-        if found == training.steps and is_pretrained(run.model):
+    with contextlib.closing(show), contextlib.ExitStack() as held:
+        ranks.on_first(lambda: held.enter_context(locked(run.folder, show.say)))
+        if found == training.steps and written:
             show.say(f"{run.folder}: all {training.steps:,} steps are done, nothing to do")
             return Outcome(run, "nothing to do", training.steps, 0.0, 0, {})
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())[:1]):
             task = config.task.build() if task is None else task
-            return _train(config, run, task, show)
+            return _train(config, run, task, show, ranks)
 
 
-def _train(config: RunConfig, run: Run, task: Task, show: Reporter) -> Outcome:
-    session = _session(config, run, task, show)
+def _train(config: RunConfig, run: Run, task: Task, show: Reporter, ranks: Ranks) -> Outcome:
+    session = _session(config, run, task, show, ranks)
     metrics: dict[str, float] = {}
     if session.step < config.training.steps:
         metrics = _remaining_steps(run, task, session, show)
     else:
-        _write_model(run, session, show)
+        ranks.on_first(lambda: _write_model(run, session, show))
     return Outcome(run, "trained", session.step, session.seconds, session.skipped, metrics)
 
 
-def _session(config: RunConfig, run: Run, task: Task, show: Reporter) -> Session:
+def _session(config: RunConfig, run: Run, task: Task, show: Reporter, ranks: Ranks) -> Session:
     torch.manual_seed(config.training.seed)
-    session = Session(config, task.build_model(), make_loader(task, config.training), pick_device())
+    loader = make_loader(task, config.training, ranks)
+    session = Session(config, task.build_model(), loader, pick_device(ranks.local), ranks)
     for line in header(run, task, session):
         show.say(line)
-    checkpoint = latest_checkpoint(run.checkpoints, show.say)
+    checkpoint = _latest(run, show, ranks)
     if checkpoint is not None:
         changes = session.restore(checkpoint, where=str(run.checkpoints))
         show.say(f"resumed after step {session.step:,}")
         for change in changes:
             show.say(f"warning: the result may differ from an undisturbed run in its last digits: {change}")
     return session
+
+
+def _latest(run: Run, show: Reporter, ranks: Ranks) -> Checkpoint | None:
+    """The first rank decides which checkpoint is whole, and the others read that one."""
+    found: list[Checkpoint | None] = []
+
+    def look() -> int | None:
+        found.append(latest_checkpoint(run.checkpoints, show.say))
+        return found[0].step if found[0] else None
+
+    step = ranks.on_first(look)
+    return found[0] if found else None if step is None else read_checkpoint(file_of(run.checkpoints, step))
 
 
 def _remaining_steps(run: Run, task: Task, session: Session, show: Reporter) -> dict[str, float]:
@@ -115,14 +154,15 @@ def _remaining_steps(run: Run, task: Task, session: Session, show: Reporter) -> 
         try:
             train(task, session, recorder)
             if session.step == session.config.training.steps:
-                _write_model(run, session, show)
+                session.ranks.on_first(lambda: _write_model(run, session, show))
         except StopNow:
             raise Interrupted(f"stopped at once; {kept(run)}", stop.number) from None
         except Diverged as error:
-            raise RuntimeError(f"{error}; {kept(run)}; {_ADVICE}") from None
-    if stop:
+            raise session.ranks.ending(RuntimeError(f"{error}; {kept(run)}; {_ADVICE}")) from None
+    number = session.ranks.largest(max(stop.number, recorder.stopping))
+    if number:
         message = f"interrupted after step {session.step:,}; {kept(run)}, the same command goes on"
-        raise Interrupted(message, stop.number)
+        raise session.ranks.ending(Interrupted(message, number))
     return recorder.latest
 
 

@@ -7,9 +7,17 @@ from linsight.training.config import Precision
 __all__ = ["best_precision", "describe_device", "describe_precision", "pick_device"]
 
 
-def pick_device() -> torch.device:
-    """The first CUDA device where there is one, else the CPU."""
-    return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+def pick_device(local: int = 0) -> torch.device:
+    """The CUDA device of a process by its number on this machine, or the CPU where there is no CUDA.
+
+    Raises:
+        ValueError: There are fewer CUDA devices than that.
+    """
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    if local >= torch.cuda.device_count():
+        raise ValueError(f"devices: process {local + 1} has none of {torch.cuda.device_count()} CUDA devices")
+    return torch.device("cuda", local)
 
 
 def best_precision(device: torch.device | None = None) -> Precision:

@@ -32,5 +32,11 @@ def header(run: Run, task: Task, session: Session) -> list[str]:
         f"optimiser: {optim.implementation(session.optimizer)}; schedule {training.schedule.kind}; {clip}",
         *("  " + line for line in optim.describe(session.optimizer.param_groups, model).splitlines()),
         f"precision: {describe_precision(training.precision, session.device)}",
+        *([] if session.ranks.alone else [_ranks(session)]),
         f"device: {describe_device(session.device)}",
     ]
+
+
+def _ranks(session: Session) -> str:
+    count = session.ranks.count
+    return f"ranks: {count}, with {session.config.training.batch_size // count} examples of each step's batch"

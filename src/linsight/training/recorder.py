@@ -3,8 +3,9 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from typing import cast
 
-from linsight.training.checkpoint import last_step, save_checkpoint
+from linsight.training.checkpoint import Checkpoint, last_step, save_checkpoint
 from linsight.training.interrupts import Stop
 from linsight.training.metrics import MetricsLog
 from linsight.training.progress import Reporter
@@ -17,16 +18,20 @@ Validate = Callable[[], dict[str, float]]
 
 
 class Recorder:
-    """Writes what a session measured and where it stands. `latest` holds the last value of every series."""
+    """Writes, on the first rank, what a session measured and where it stands.
+
+    `latest` holds the last value of every series, `stopping` the signal on which the ranks agreed to stop.
+    """
 
     def __init__(self, run: Run, session: Session, show: Reporter, stop: Stop) -> None:
         self._run, self._session, self._show, self._stop = run, session, show, stop
-        with writing(run):
-            self._log = MetricsLog(run.metrics_file, run.events, step=session.step)
+        self._ranks, self._log = session.ranks, None
+        self._ranks.on_first(self._open)
         self._seconds = session.seconds
         self._clock = self._row_clock = time.monotonic()
         self._row_step = session.step
         self.latest: dict[str, float] = {}
+        self.stopping = 0
 
     def start(self) -> None:
         """The first step follows: from here on the time counts, and signals come to us alone."""
@@ -35,7 +40,7 @@ class Recorder:
         self._stop.listen()
 
     def after_step(self, validate: Validate) -> bool:
-        """Do all that is due after a step; returns whether to stop.
+        """Do all that is due after a step; returns whether to stop. All ranks call it.
 
         The checkpoint comes last: whatever else was due at its step is done when a run resumes from it.
         """
@@ -46,15 +51,27 @@ class Recorder:
             row |= {f"valid/{name}": value for name, value in validate().items()}
         session.seconds = self._seconds + time.monotonic() - self._clock
         if row:
-            with writing(self._run):
-                self._log.write(step, row | {"seconds": session.seconds})
+            self._ranks.on_first(lambda: self._write(step, row | {"seconds": session.seconds}))
             self.latest |= row
-        stopping = bool(self._stop)  # asked once: a request that comes later is seen after the next step
-        if last or step % training.checkpoint_every == 0 or stopping:
-            with writing(self._run):
-                save_checkpoint(self._run.checkpoints, session.checkpoint(), keep=training.keep)
+        # Asked once: a request that comes later is seen after the next step.
+        self.stopping = self._ranks.largest(self._stop.number)
+        if last or step % training.checkpoint_every == 0 or self.stopping:
+            checkpoint = session.checkpoint()
+            self._ranks.on_first(lambda: self._save(checkpoint))
         self._show.step(step, _headline(self.latest))
-        return stopping
+        return self.stopping != 0
+
+    def _open(self) -> None:
+        with writing(self._run):
+            self._log = MetricsLog(self._run.metrics_file, self._run.events, step=self._session.step)
+
+    def _write(self, step: int, row: dict[str, float]) -> None:
+        with writing(self._run):
+            cast(MetricsLog, self._log).write(step, row)
+
+    def _save(self, checkpoint: Checkpoint) -> None:
+        with writing(self._run):
+            save_checkpoint(self._run.checkpoints, checkpoint, keep=self._session.config.training.keep)
 
     def _means(self) -> dict[str, float]:
         session, now = self._session, time.monotonic()

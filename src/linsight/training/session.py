@@ -3,14 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from linsight.data import Loader
+from linsight.data import Loader, noise
 from linsight.training.batches import Step
 from linsight.training.checkpoint import Checkpoint
 from linsight.training.config import RunConfig
 from linsight.training.metrics import Mean
+from linsight.training.ranks import Ranks
 from linsight.training.weights import collect_weights, restore_weights
 
 __all__ = ["Session"]
@@ -23,9 +25,15 @@ class Session:
     """
 
     def __init__(
-        self, config: RunConfig, model: nn.Module, loader: Loader[Step], device: torch.device
+        self,
+        config: RunConfig,
+        model: nn.Module,
+        loader: Loader[Step],
+        device: torch.device,
+        ranks: Ranks | None = None,
     ) -> None:
         self.config, self.model, self.loader, self.device = config, model.to(device), loader, device
+        self.ranks = ranks or Ranks()
         self.optimizer = config.training.optimizer.build(self.model)
         for group in self.optimizer.param_groups:
             group["initial_lr"] = group["lr"]
@@ -37,9 +45,14 @@ class Session:
         self._random: dict[str, Tensor] | None = None
 
     def begin(self) -> None:
-        """After `restore`: torch's random state, which dropout reads, is that after the last step."""
-        if self._random is not None:
-            _set_random_states(self._random, self.device)
+        """Set torch's random state, which dropout reads, to that of the last step: each rank has its own."""
+        own = _under(_prefix(self.ranks.rank), self._random or {})
+        if own:
+            _set_random_states(own, self.device)
+        elif not self.ranks.first:
+            # No rank of this number was there before: a stream of its own, begun at this step.
+            stream = noise.key(self.config.training.seed, f"dropout of rank {self.ranks.rank}")
+            torch.manual_seed(int(noise.words(stream, np.array([self.step]), 1)[0, 0]))
 
     def set_learning_rate(self, step: int) -> float:
         """Set every group's learning rate to that of a step; returns the general one."""
@@ -50,13 +63,15 @@ class Session:
         return training.optimizer.lr * factor
 
     def checkpoint(self) -> Checkpoint:
-        """The state after the last step, copied to the CPU."""
+        """The state after the last step, copied to the CPU. All ranks call it."""
         tensors = {f"model/{name}": tensor for name, tensor in collect_weights(self.model).items()}
         optimizer = self.optimizer.state_dict()
         for key, state in optimizer["state"].items():
             for name, value in state.items():
                 tensors[f"optimizer/{key}/{name}"] = value.detach().to("cpu", copy=True).contiguous()
-        tensors |= {f"rng/{name}": state for name, state in _random_states(self.device).items()}
+        for name, state in _random_states(self.device).items():
+            for rank, part in enumerate(self.ranks.gather(state)):
+                tensors[f"rng/{_prefix(rank)}{name}"] = part
         state = {
             "groups": optimizer["param_groups"],
             "loader": self.loader.state_dict(),
@@ -92,6 +107,7 @@ class Session:
         return {
             "torch": torch.__version__,
             "device": self.device.type,
+            "ranks": self.ranks.count,
             "threads": torch.get_num_threads(),
             "cpu": torch.backends.cpu.get_cpu_capability(),
         }
@@ -117,6 +133,10 @@ def _groups(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _as_tuple(value: Any) -> Any:
     numbers = isinstance(value, list) and value and all(isinstance(part, float) for part in value)
     return tuple(value) if numbers else value
+
+
+def _prefix(rank: int) -> str:
+    return f"{rank}." if rank else ""
 
 
 def _random_states(device: torch.device) -> dict[str, Tensor]:
