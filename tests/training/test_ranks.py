@@ -13,7 +13,8 @@ import pytest
 import ranked_training
 import torch
 import torch.distributed as dist
-from ranked_training import ranked_run, ranked_task
+from ranked_training import RowModel, ranked_run, ranked_task
+from safetensors.torch import load_file
 
 from linsight.cli.main import main
 from linsight.training import fit, read_metrics
@@ -21,25 +22,26 @@ from linsight.training.batches import make_loader
 from linsight.training.checkpoint import file_of, last_step, read_checkpoint
 from linsight.training.config import TrainingConfig
 from linsight.training.ranks import Ranks, _meet
-from linsight.training.replicas import check_shares
+from linsight.training.spreading import SpreadLoss, check_shares
 
-TIME_LIMIT = 150
+STEPS = 12
+STRATEGIES = {
+    "ddp": "with {} examples of each step's batch",
+    "fsdp": "with {} examples of each step's batch and a shard of every weight (fsdp)",
+    "sequence": "with a piece of the tokens of every row (sequence)",
+}
+TIME_LIMIT = 200
 
 
 def start(
-    folder: Path, steps: int, fault: str = "none", ranks: int = 2, restarts: int = 4
+    folder: Path, fault: str = "none", *strategies: str, ranks: int = 2, restarts: int = 4
 ) -> subprocess.Popen:
+    """Twelve steps by each strategy, in processes that torchrun starts."""
     here = Path(ranked_training.__file__)
     places = os.pathsep.join([str(here.parent), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-    command += [
-        f"--max-restarts={restarts}",
-        "--monitor-interval=0.2",
-        str(here),
-        str(folder),
-        str(steps),
-        fault,
-    ]
+    command += [f"--max-restarts={restarts}", "--monitor-interval=0.2", str(here)]
+    command += [str(folder), str(STEPS), fault, *(strategies or ["ddp"])]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": places}
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
 
@@ -62,58 +64,93 @@ def assert_same_weights(ours, theirs) -> None:
             torch.testing.assert_close(ours.tensors[name], tensor, rtol=1e-9, atol=1e-11)
 
 
+def go_back(folder: Path, step: int) -> None:
+    """Make a finished run one that was stopped after this step."""
+    (folder / "model" / "model.safetensors").unlink()
+    for later in range(step + 3, STEPS + 1, 3):
+        file_of(folder / "checkpoints", later).unlink()
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory) -> Path:
+    """The run of one process."""
     folder = tmp_path_factory.mktemp("alone") / "run"
-    config = ranked_run(12)
+    config = ranked_run(STEPS)
     fit(config, folder, task=ranked_task(config), progress="none")
     return folder
 
 
 @pytest.mark.slow
-def test_two_ranks_are_one_process_on_the_same_batches(tmp_path, alone):
-    """Weights, moments and rows; then 4 ranks, and one process, go on from a checkpoint of two."""
-    folder = tmp_path / "run"
-    process = start(folder, 12)
+def test_ranks_are_one_process_on_the_same_batches_by_every_strategy(tmp_path, alone):
+    """Weights, moments, rows and the model; then four ranks, and one process, go on from those of two."""
+    process = start(tmp_path, "none", *STRATEGIES)
     said = finish(process)
     assert process.returncode == 0, said
-    assert "ranks: 2, with 4 examples of each step's batch" in said
-    assert said.count("model: ") == 2  # the header's and the last line of one rank
-    assert_same_weights(checkpoint(folder, 12), checkpoint(alone, 12))
-    ours, theirs = (read_metrics(place / "metrics.csv") for place in (folder, alone))
-    for name in ("train/loss", "train/accuracy", "gradient_norm", "valid/accuracy"):
-        assert ours[name][0] == theirs[name][0]
-        assert ours[name][1] == pytest.approx(theirs[name][1], rel=1e-6)  # the loss is in float32
+    blocks = RowModel("linear", "gated_delta").stack.blocks
+    numbers = sum(p.numel() for p in blocks.parameters())
+    shard = sum(p[1::2].numel() for p in blocks.parameters())
+    held = {
+        "ddp": f"{{8}} tokens, {numbers} numbers",
+        "fsdp": f"{{8}} tokens, {shard} numbers",
+        "sequence": f"{{4}} tokens, {numbers} numbers",
+    }
+    for strategy, share in STRATEGIES.items():
+        folder = tmp_path / strategy
+        assert f"ranks: 2, {share.format(4)}\n" in said
+        assert said.count(f"model: {folder}") == 1  # one rank speaks
+        assert f"{strategy}: {held[strategy]}\n" in said
+        assert_same_weights(checkpoint(folder, STEPS), checkpoint(alone, STEPS))
+        ours, theirs = (read_metrics(place / "metrics.csv") for place in (folder, alone))
+        for name in ("train/loss", "train/accuracy", "gradient_norm", "valid/accuracy"):
+            assert ours[name][0] == theirs[name][0]
+            assert ours[name][1] == pytest.approx(theirs[name][1], rel=1e-6)  # the loss is in float32
+        model, whole = (load_file(place / "model" / "model.safetensors") for place in (folder, alone))
+        for name, tensor in whole.items():
+            torch.testing.assert_close(model[name], tensor, rtol=1e-9, atol=1e-11)
+        go_back(folder, 3)
 
-    (folder / "model" / "model.safetensors").unlink()
-    for step in (6, 9, 12):
-        file_of(folder / "checkpoints", step).unlink()
-    process = start(folder, 12, ranks=4)
+    process = start(tmp_path, "none", *STRATEGIES, ranks=4)
     said = finish(process)
     assert process.returncode == 0, said
-    assert "resumed after step 3" in said
-    assert "ranks was 2, is 4" in said
-    assert_same_weights(checkpoint(folder, 12), checkpoint(alone, 12))
+    assert said.count("resumed after step 3") == said.count("ranks was 2, is 4") == 3
+    for strategy in STRATEGIES:
+        folder = tmp_path / strategy
+        assert_same_weights(checkpoint(folder, STEPS), checkpoint(alone, STEPS))
+        go_back(folder, 6)
+        config = ranked_run(STEPS)
+        fit(config, folder, task=ranked_task(config), progress="none")
+        assert_same_weights(checkpoint(folder, STEPS), checkpoint(alone, STEPS))
 
-    (folder / "model" / "model.safetensors").unlink()
-    for step in (9, 12):
-        file_of(folder / "checkpoints", step).unlink()
-    config = ranked_run(12)
-    fit(config, folder, task=ranked_task(config), progress="none")
-    assert_same_weights(checkpoint(folder, 12), checkpoint(alone, 12))
+
+def test_what_cannot_spread_rows_is_refused(tmp_path):
+    """Softmax attention, whose state is every key and value; a model without mixers."""
+    config = ranked_run(STEPS)
+    store = dist.FileStore(str(tmp_path / "store"), 1)
+    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        for model, why in (
+            (RowModel("linear", "softmax"), "SoftmaxAttention cannot spread a row over ranks: its state is"),
+            (torch.nn.Linear(2, 2), "Linear has no stack of mixers"),
+        ):
+            ranks = Ranks(0, 2, strategy="sequence")
+            with pytest.raises(ValueError, match=f"strategy sequence: {why}"):
+                SpreadLoss(ranked_task(config), model, ranks)
+            assert ranks.ended  # all of them refuse: none is started again
+    finally:
+        dist.destroy_process_group()
 
 
 @pytest.mark.slow
 def test_kill_9_of_one_rank_changes_nothing(tmp_path):
     """torchrun starts all ranks again; dropout on both ranks goes on exactly, bit for bit."""
     undisturbed, folder = tmp_path / "undisturbed", tmp_path / "killed"
-    process = start(undisturbed, 12, "dropout")
+    process = start(undisturbed, "dropout")
     said = finish(process)
     assert process.returncode == 0, said
 
-    process = start(folder, 12, "dropout")
+    process = start(folder, "dropout")
     deadline = time.monotonic() + TIME_LIMIT
-    while (last_step(folder / "checkpoints") or 0) < 3:
+    while (last_step(folder / "ddp" / "checkpoints") or 0) < 3:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -121,7 +158,7 @@ def test_kill_9_of_one_rank_changes_nothing(tmp_path):
     said = finish(process)
     assert process.returncode == 0, said
     assert "resumed after step" in said
-    ours, theirs = checkpoint(folder, 12).tensors, checkpoint(undisturbed, 12).tensors
+    ours, theirs = (checkpoint(place / "ddp", STEPS).tensors for place in (folder, undisturbed))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert not torch.equal(ours["rng/cpu"], ours["rng/1.cpu"])
@@ -130,16 +167,16 @@ def test_kill_9_of_one_rank_changes_nothing(tmp_path):
 @pytest.mark.slow
 def test_a_loss_that_is_not_finite_on_one_rank_stops_all_at_the_same_step(tmp_path):
     """One line, of the first rank, with the examples of the whole batch; no rank waits for another."""
-    process = start(tmp_path, 12, "nan", restarts=0)
+    process = start(tmp_path, "nan", restarts=0)
     said = finish(process)
     assert process.returncode != 0
-    config = ranked_run(12)
+    config = ranked_run(STEPS)
     examples = ", ".join(map(str, make_loader(ranked_task(config), config.training).indices(5)))
     (line,) = [line for line in said.splitlines() if line.startswith("the loss")]
     assert line.startswith(
         f"the loss is nan at step 6 (epoch 1, examples {examples}); the checkpoint of step 3"
     )
-    assert last_step(tmp_path / "checkpoints") == 3
+    assert last_step(tmp_path / "ddp" / "checkpoints") == 3
 
 
 @pytest.mark.slow
@@ -205,11 +242,12 @@ def _worker(launcher: int, rank: str) -> int:
 def test_shares_must_be_equal():
     """One line, before anything is built."""
     training = TrainingConfig(steps=10, batch_size=8, accumulate=2)
-    check_shares(training, 4)
+    check_shares(training, Ranks(0, 4))
+    check_shares(training, Ranks(0, 3, strategy="sequence"))
     with pytest.raises(
         ValueError, match="batch_size: 8 in 2 parts cannot be shared equally by 3 ranks; use a"
     ):
-        check_shares(training, 3)
+        check_shares(training, Ranks(0, 3))
 
 
 def test_one_process_is_alone_and_opens_no_connection():

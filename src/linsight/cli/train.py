@@ -43,11 +43,13 @@ class Options:
     json: bool = False
     """Print the numbers as JSON."""
     devices: int = 1
-    """Processes on this machine, each with its share of every batch; a run may go on with another number."""
+    """Processes on this machine, which share the work; a run may go on with another number."""
     nodes: int = 1
     """Machines; the same command runs on each."""
     rendezvous: str | None = None
     """HOST:PORT of the first of several machines, where they meet."""
+    strategy: Literal["ddp", "fsdp", "sequence"] = "ddp"
+    """What the processes share: examples; examples and weights; the tokens of every row."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -62,11 +64,11 @@ def run(arguments: Sequence[str]) -> int:
 
     from linsight.cli.launching import ENDING, launch
     from linsight.training.ranks import Followed, Ranks
-    from linsight.training.replicas import check_shares
+    from linsight.training.spreading import check_shares
 
-    ranks = Ranks.here()
+    ranks = Ranks.here(options.strategy)
     if ranks.alone and _asks_for_several(options):
-        check_shares(config.training, options.devices * options.nodes)
+        check_shares(config.training, Ranks(0, options.devices * options.nodes, strategy=options.strategy))
         return launch(arguments, devices=options.devices, nodes=options.nodes, rendezvous=options.rendezvous)
     from linsight.cli.evaluation import evaluate
     from linsight.training.engine import fit

@@ -10,12 +10,11 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from linsight.tasks.base import Task
 from linsight.training.batches import Step
 from linsight.training.hush import quiet
 from linsight.training.recorder import Recorder
-from linsight.training.replicas import loss_module, unsynchronised
 from linsight.training.session import Session
+from linsight.training.weights import whole
 
 __all__ = ["Diverged", "TaskModule", "train"]
 
@@ -26,7 +25,7 @@ class Diverged(RuntimeError):
     """Training met numbers that are not finite; the weights are those before the step."""
 
 
-def train(task: Task, session: Session, recorder: Recorder) -> None:
+def train(session: Session, recorder: Recorder) -> None:
     """Run the steps that remain, or until the recorder wants to stop.
 
     Raises:
@@ -52,20 +51,19 @@ def train(task: Task, session: Session, recorder: Recorder) -> None:
         )
         # Lightning raises at a SIGTERM that came before the first step; the recorder has seen it too by then.
         with contextlib.suppress(SIGTERMException):
-            trainer.fit(TaskModule(task, session, recorder), session.loader)
+            trainer.fit(TaskModule(session, recorder), session.loader)
 
 
 class TaskModule(lightning.LightningModule):
-    """A task and its session as Lightning sees them."""
+    """A session as Lightning sees it."""
 
-    def __init__(self, task: Task, session: Session, recorder: Recorder) -> None:
+    def __init__(self, session: Session, recorder: Recorder) -> None:
         super().__init__()
         self.automatic_optimization = False  # a step has parts, may be skipped, and reports its norm
         self.model = session.model
-        self.task, self.session, self.recorder = task, session, recorder
+        self.session, self.recorder = session, recorder
         self.ranks = session.ranks
-        # A list hides it from Lightning, which would find the same model a second time.
-        self.losses = [loss_module(task, session.model, session.ranks)]
+        self.losses = session.losses
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The session's optimiser, built before, so that a checkpoint could be loaded into it."""
@@ -99,23 +97,19 @@ class TaskModule(lightning.LightningModule):
             self.trainer.should_stop = True
 
     def validate(self) -> dict[str, float]:
-        """The task's cheap look at its validation split, on the first rank, in the precision of training."""
-        return self.ranks.on_first(self._validate)
-
-    def _validate(self) -> dict[str, float]:
+        """The task's cheap look at its validation split, in the precision of training."""
         self.model.eval()
         with torch.no_grad(), self.trainer.precision_plugin.val_step_context():
-            numbers = self.task.validate(self.model)
+            numbers = self.losses.validate()
         self.model.train()
         return numbers
 
     def _backward(self, batch: Step, step: int) -> dict[str, float]:
         means: dict[str, float] = {}
         share = 1 / len(batch.parts)
-        (losses,) = self.losses
         for part in batch.parts:
-            with unsynchronised(losses, part is not batch.parts[-1]):
-                loss, logs = losses(part)
+            with self.losses.unsynchronised(part is not batch.parts[-1]):
+                loss, logs = self.losses(part)
                 self.manual_backward(loss * share)
             for name, value in {"loss": loss, **logs}.items():
                 means[f"train/{name}"] = means.get(f"train/{name}", 0.0) + share * value.item()
@@ -136,7 +130,7 @@ class TaskModule(lightning.LightningModule):
         limit = self.session.config.training.clip_norm
         if limit is not None:
             torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
-        return norm.item()
+        return whole(norm).item()
 
     def _skip(self, norm: float, batch: Step, step: int) -> None:
         session = self.session

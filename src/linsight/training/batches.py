@@ -42,6 +42,6 @@ def make_loader(task: Task, training: TrainingConfig, ranks: Ranks | None = None
         seed=training.seed,
         fingerprint=task.fingerprint,
         total_steps=training.steps,
-        rank=ranks.rank,
-        world_size=ranks.count,
+        rank=ranks.share[0],
+        world_size=ranks.share[1],
     )

@@ -26,9 +26,9 @@ from linsight.training.pretrained import is_pretrained, save_pretrained
 from linsight.training.progress import Reporter
 from linsight.training.ranks import Ranks
 from linsight.training.recorder import Recorder, kept, writing
-from linsight.training.replicas import check_shares
 from linsight.training.run import Run, open_run
 from linsight.training.session import Session
+from linsight.training.spreading import check_shares
 
 __all__ = ["Outcome", "fit"]
 
@@ -70,12 +70,13 @@ def fit(
         progress: On standard error: `rich` a bar, `plain` a line every ten seconds, `none` nothing, `auto` a
             bar on a terminal and lines elsewhere.
         ranks: The processes that train together; None: those of torchrun, if it started this one. Each gets
-            an equal share of every step's batch, so that the run is that of one process up to rounding. The
-            first one alone writes and speaks. The folder is on a disk that all of them see.
+            an equal share of every step's batch, or a piece of every row, so that the run is that of one
+            process up to rounding. The first one alone writes and speaks. The folder is on a disk that all of
+            them see.
 
     Raises:
         ValueError: The folder holds a run of another configuration, or something else; the ranks cannot
-            share a batch equally.
+            share a batch equally, or the tokens of its rows.
         RuntimeError: Another process trains here; every checkpoint is damaged; the loss is not finite, or
             ten gradients in a row are not; a file cannot be written. Earlier checkpoints are intact.
         Interrupted: SIGINT or SIGTERM came; after the first the step was finished and its checkpoint written.
@@ -83,7 +84,7 @@ def fit(
         Followed: On another than the first of several ranks, in the place of all these.
     """
     ranks = Ranks.here() if ranks is None else ranks
-    check_shares(config.training, ranks.count)
+    check_shares(config.training, ranks)
     with ranks.joined():
         return _fit(config, run, task, progress if ranks.first else "none", ranks)
 
@@ -113,16 +114,16 @@ def _train(config: RunConfig, run: Run, task: Task, show: Reporter, ranks: Ranks
     session = _session(config, run, task, show, ranks)
     metrics: dict[str, float] = {}
     if session.step < config.training.steps:
-        metrics = _remaining_steps(run, task, session, show)
+        metrics = _remaining_steps(run, session, show)
     else:
-        ranks.on_first(lambda: _write_model(run, session, show))
+        _write_model(run, session, show)
     return Outcome(run, "trained", session.step, session.seconds, session.skipped, metrics)
 
 
 def _session(config: RunConfig, run: Run, task: Task, show: Reporter, ranks: Ranks) -> Session:
     torch.manual_seed(config.training.seed)
     loader = make_loader(task, config.training, ranks)
-    session = Session(config, task.build_model(), loader, pick_device(ranks.local), ranks)
+    session = Session(config, task, loader, pick_device(ranks.local), ranks)
     for line in header(run, task, session):
         show.say(line)
     checkpoint = _latest(run, show, ranks)
@@ -146,15 +147,15 @@ def _latest(run: Run, show: Reporter, ranks: Ranks) -> Checkpoint | None:
     return found[0] if found else None if step is None else read_checkpoint(file_of(run.checkpoints, step))
 
 
-def _remaining_steps(run: Run, task: Task, session: Session, show: Reporter) -> dict[str, float]:
+def _remaining_steps(run: Run, session: Session, show: Reporter) -> dict[str, float]:
     from linsight.training.adapter import Diverged, train  # Lightning takes seconds to import
 
     with Stop() as stop:
         recorder = Recorder(run, session, show, stop)
         try:
-            train(task, session, recorder)
+            train(session, recorder)
             if session.step == session.config.training.steps:
-                session.ranks.on_first(lambda: _write_model(run, session, show))
+                _write_model(run, session, show)
         except StopNow:
             raise Interrupted(f"stopped at once; {kept(run)}", stop.number) from None
         except Diverged as error:
@@ -167,8 +168,13 @@ def _remaining_steps(run: Run, task: Task, session: Session, show: Reporter) -> 
 
 
 def _write_model(run: Run, session: Session, show: Reporter) -> None:
-    with writing(run):
-        save_pretrained(session.model, session.config, run.model)
+    model = session.whole_model()
+
+    def write() -> None:
+        with writing(run):
+            save_pretrained(model, session.config, run.model)
+
+    session.ranks.on_first(write)
     show.say(f"model: {run.model}")
 
 

@@ -38,5 +38,11 @@ def header(run: Run, task: Task, session: Session) -> list[str]:
 
 
 def _ranks(session: Session) -> str:
-    count = session.ranks.count
-    return f"ranks: {count}, with {session.config.training.batch_size // count} examples of each step's batch"
+    ranks = session.ranks
+    examples = f"{session.config.training.batch_size // ranks.share[1]} examples of each step's batch"
+    what = {
+        "ddp": f"with {examples}",
+        "fsdp": f"with {examples} and a shard of every weight (fsdp)",
+        "sequence": "with a piece of the tokens of every row (sequence)",
+    }
+    return f"ranks: {ranks.count}, {what[ranks.strategy]}"

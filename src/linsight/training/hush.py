@@ -1,4 +1,4 @@
-"""What Lightning does not say while it runs a training."""
+"""What Lightning and FSDP2 do not say while they run a training."""
 
 import contextlib
 import logging
@@ -10,7 +10,7 @@ __all__ = ["quiet"]
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Lightning's banners and tips to itself; its errors are exceptions."""
+    """Keep banners and tips of Lightning and FSDP2 to themselves; their errors are exceptions."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -20,6 +20,8 @@ def quiet() -> Iterator[None]:
             # Lightning 2.6 on torch 2.13; by its text, so that no warning of ours or of a task is lost.
             text = r"`isinstance\(treespec, LeafSpec\)` is deprecated"
             warnings.filterwarnings("ignore", text, FutureWarning)
+            # States of mixers may be views, and nothing writes into what a block returned.
+            warnings.filterwarnings("ignore", r"FSDP2-wrapped module .* returned a view tensor", UserWarning)
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

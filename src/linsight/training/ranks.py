@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args
 
 import torch
 import torch.distributed as dist
@@ -14,7 +14,10 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
-__all__ = ["Followed", "Ranks"]
+__all__ = ["Followed", "Ranks", "Strategy"]
+
+Strategy = Literal["ddp", "fsdp", "sequence"]
+"""What is spread over the ranks: examples; examples and weights; the tokens of every row."""
 
 T = TypeVar("T")
 TIMEOUT = timedelta(minutes=30)  # a validation on the first rank, while the others wait
@@ -33,17 +36,20 @@ class Ranks:
     `ended` says that all of them stop because of something they agreed on, not because one of them broke.
     """
 
-    def __init__(self, rank: int = 0, count: int = 1, local: int = 0) -> None:
-        self.rank, self.count, self.local = rank, count, local
+    def __init__(self, rank: int = 0, count: int = 1, local: int = 0, strategy: Strategy = "ddp") -> None:
+        if strategy not in get_args(Strategy):
+            raise ValueError(f"strategy: expected one of {', '.join(get_args(Strategy))}, got {strategy!r}")
+        self.rank, self.count, self.local, self.strategy = rank, count, local, strategy
         self.ended = False
 
     @classmethod
-    def here(cls) -> "Ranks":
+    def here(cls, strategy: Strategy = "ddp") -> "Ranks":
         """As torchrun says in the environment; one process alone where it says nothing."""
         names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
         if any(name not in os.environ for name in names):
-            return cls()
-        return cls(*(int(os.environ[name]) for name in names))
+            return cls(strategy=strategy)
+        rank, count, local = (int(os.environ[name]) for name in names)
+        return cls(rank, count, local, strategy)
 
     @property
     def first(self) -> bool:
@@ -54,6 +60,11 @@ class Ranks:
     def alone(self) -> bool:
         """Whether there is one process only."""
         return self.count == 1
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """Which share of every batch is this rank's, and of how many: the one, where tokens are spread."""
+        return (0, 1) if self.strategy == "sequence" else (self.rank, self.count)
 
     @contextlib.contextmanager
     def joined(self) -> Iterator[None]:

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from linsight.data import Loader, noise
+from linsight.tasks.base import Task
 from linsight.training.batches import Step
 from linsight.training.checkpoint import Checkpoint
 from linsight.training.config import RunConfig
 from linsight.training.metrics import Mean
 from linsight.training.ranks import Ranks
-from linsight.training.weights import collect_weights, restore_weights
+from linsight.training.spreading import SpreadLoss
+from linsight.training.weights import collect_weights, like, restore_weights, whole
 
 __all__ = ["Session"]
 
@@ -21,19 +23,22 @@ __all__ = ["Session"]
 class Session:
     """Model, optimiser, loader and counters of a training, on the device where it runs.
 
-    The schedule has no state: the learning rate is a function of the step.
+    Where ranks share the weights, `model` has this rank's shards. The schedule has no state: the learning
+    rate is a function of the step.
     """
 
     def __init__(
         self,
         config: RunConfig,
-        model: nn.Module,
+        task: Task,
         loader: Loader[Step],
         device: torch.device,
         ranks: Ranks | None = None,
     ) -> None:
-        self.config, self.model, self.loader, self.device = config, model.to(device), loader, device
+        self.config, self.task, self.loader, self.device = config, task, loader, device
         self.ranks = ranks or Ranks()
+        self.model = task.build_model().to(device)
+        self.losses = SpreadLoss(task, self.model, self.ranks)
         self.optimizer = config.training.optimizer.build(self.model)
         for group in self.optimizer.param_groups:
             group["initial_lr"] = group["lr"]
@@ -45,13 +50,14 @@ class Session:
         self._random: dict[str, Tensor] | None = None
 
     def begin(self) -> None:
-        """Set torch's random state, which dropout reads, to that of the last step: each rank has its own."""
-        own = _under(_prefix(self.ranks.rank), self._random or {})
+        """Set torch's random state, for dropout, to that of the last step: one for each share of a batch."""
+        number = self.ranks.share[0]
+        own = _under(_prefix(number), self._random or {})
         if own:
             _set_random_states(own, self.device)
-        elif not self.ranks.first:
+        elif number:
             # No rank of this number was there before: a stream of its own, begun at this step.
-            stream = noise.key(self.config.training.seed, f"dropout of rank {self.ranks.rank}")
+            stream = noise.key(self.config.training.seed, f"dropout of rank {number}")
             torch.manual_seed(int(noise.words(stream, np.array([self.step]), 1)[0, 0]))
 
     def set_learning_rate(self, step: int) -> float:
@@ -63,15 +69,15 @@ class Session:
         return training.optimizer.lr * factor
 
     def checkpoint(self) -> Checkpoint:
-        """The state after the last step, copied to the CPU. All ranks call it."""
+        """The state after the last step, copied to the CPU, of all ranks. All of them call it."""
         tensors = {f"model/{name}": tensor for name, tensor in collect_weights(self.model).items()}
         optimizer = self.optimizer.state_dict()
         for key, state in optimizer["state"].items():
             for name, value in state.items():
-                tensors[f"optimizer/{key}/{name}"] = value.detach().to("cpu", copy=True).contiguous()
+                tensors[f"optimizer/{key}/{name}"] = whole(value).to("cpu", copy=True).contiguous()
         for name, state in _random_states(self.device).items():
-            for rank, part in enumerate(self.ranks.gather(state)):
-                tensors[f"rng/{_prefix(rank)}{name}"] = part
+            for number, part in enumerate(self.ranks.gather(state)[: self.ranks.share[1]]):
+                tensors[f"rng/{_prefix(number)}{name}"] = part
         state = {
             "groups": optimizer["param_groups"],
             "loader": self.loader.state_dict(),
@@ -92,7 +98,7 @@ class Session:
         state = checkpoint.state
         restore_weights(self.model, _under("model/", checkpoint.tensors), where=where)
         self.optimizer.load_state_dict(
-            {"state": _optimizer_state(checkpoint.tensors), "param_groups": _groups(state["groups"])}
+            {"state": self._optimizer_state(checkpoint.tensors), "param_groups": _groups(state["groups"])}
         )
         self.loader.load_state_dict(state["loader"])
         self.mean.load_state_dict(state["mean"])
@@ -103,11 +109,30 @@ class Session:
         before = state["environment"].items()
         return [f"{key} was {old}, is {now[key]}" for key, old in before if old != now[key]]
 
+    def whole_model(self) -> nn.Module:
+        """The model with whole weights on every rank; all ranks call it."""
+        if self.ranks.alone or self.ranks.strategy != "fsdp":
+            return self.model
+        weights = collect_weights(self.model)
+        model = self.task.build_model()
+        restore_weights(model, weights, where="the ranks")
+        return model
+
+    def _optimizer_state(self, tensors: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        state: dict[int, dict[str, Tensor]] = {}
+        for path, tensor in _under("optimizer/", tensors).items():
+            key, name = path.split("/")
+            own = parameters[int(key)]
+            state.setdefault(int(key), {})[name] = like(own, tensor) if tensor.shape == own.shape else tensor
+        return state
+
     def _environment(self) -> dict[str, Any]:
         return {
             "torch": torch.__version__,
             "device": self.device.type,
             "ranks": self.ranks.count,
+            "strategy": self.ranks.strategy,
             "threads": torch.get_num_threads(),
             "cpu": torch.backends.cpu.get_cpu_capability(),
         }
@@ -115,14 +140,6 @@ class Session:
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _optimizer_state(tensors: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
-    state: dict[int, dict[str, Tensor]] = {}
-    for path, tensor in _under("optimizer/", tensors).items():
-        key, name = path.split("/")
-        state.setdefault(int(key), {})[name] = tensor
-    return state
 
 
 def _groups(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:

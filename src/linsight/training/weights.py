@@ -1,24 +1,27 @@
 """A module's tensors by name, each once: collected, named by their SHA-256, put back with every check."""
 
 from collections.abc import Mapping
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from linsight.training.files import digest_tensors
 
-__all__ = ["collect_weights", "identity", "restore_weights"]
+__all__ = ["collect_weights", "identity", "like", "restore_weights", "whole"]
 
 
 def collect_weights(model: nn.Module) -> dict[str, Tensor]:
     """Copies on the CPU of every tensor in the module's state; of tied tensors only the first name.
+
+    Tensors of which this rank has a shard are gathered, by a call of all ranks.
 
     Raises:
         TypeError: The state holds something that is no tensor.
     """
     weights = {}
     for name, tensor in _unique(model).items():
-        weights[name] = tensor.detach().to("cpu", copy=True).contiguous()
+        weights[name] = whole(tensor).to("cpu", copy=True).contiguous()
     return weights
 
 
@@ -51,7 +54,30 @@ def restore_weights(model: nn.Module, weights: Mapping[str, Tensor], *, where: s
             )
     with torch.no_grad():
         for name, tensor in weights.items():
-            own[name].copy_(tensor)
+            own[name].copy_(like(own[name], tensor))
+
+
+def is_shard(tensor: Tensor) -> bool:
+    """Whether the tensor is one rank's part of it (torch's `DTensor`)."""
+    return hasattr(tensor, "full_tensor")
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """The tensor without a graph; where it is a shard, gathered by a call of all ranks."""
+    tensor = tensor.detach()
+    return cast(Any, tensor).full_tensor() if is_shard(tensor) else tensor
+
+
+def like(own: Tensor, tensor: Tensor) -> Tensor:
+    """Of a whole tensor that all ranks have, what belongs to `own`: its shard, or all of it."""
+    if not is_shard(own):
+        return tensor
+    from torch.distributed.tensor import DTensor, distribute_tensor  # a second to import
+
+    shards = cast(DTensor, own)
+    mesh = shards.device_mesh
+    # Cut from what the rank has: nothing is sent.
+    return distribute_tensor(tensor.to(mesh.device_type), mesh, shards.placements, src_data_rank=None)
 
 
 def _unique(model: nn.Module) -> dict[str, Tensor]:
@@ -60,10 +86,14 @@ def _unique(model: nn.Module) -> dict[str, Tensor]:
     for name, tensor in model.state_dict(keep_vars=True).items():
         if not isinstance(tensor, Tensor):
             raise TypeError(f"state '{name}': expected a tensor, got {type(tensor).__name__}; use a buffer")
-        # An empty tensor has no storage to share; every other view of one place is the same tensor.
-        place = (
-            (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype) if tensor.numel() else (name,)
-        )
+        # An empty tensor has no storage to share; every other view of one place is the same tensor. A shard
+        # may be empty on one rank alone, and all have to name the same tensors.
+        if is_shard(tensor):
+            place = (id(tensor),)
+        elif tensor.numel():
+            place = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+        else:
+            place = (name,)
         if place not in places:
             places.add(place)
             found[name] = tensor
