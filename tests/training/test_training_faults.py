@@ -199,10 +199,17 @@ class DiskFills(ToyTask):
         return super().batch(indices, seed=seed, epoch=epoch)
 
 
-@pytest.mark.parametrize(("size", "file"), [(2000, "step-000000008.safetensors"), (100, "metrics.csv")])
-def test_a_full_disk_is_one_line_and_nothing_is_lost(size, file, tmp_path):
+@pytest.mark.parametrize(
+    ("size", "file", "background"),
+    [
+        (2000, "step-000000008.safetensors", False),
+        (2000, "step-000000008.safetensors", True),
+        (100, "metrics.csv", False),
+    ],
+)
+def test_a_full_disk_is_one_line_and_nothing_is_lost(size, file, background, tmp_path):
     """The file and the reason, the checkpoint that is intact, no leftovers; with room, the same weights."""
-    config = toy_run()
+    config = toy_run(background_checkpoints=background)
     fit(config, tmp_path / "good", progress="none")
     run = tmp_path / "run"
     with (

@@ -38,6 +38,8 @@ class TrainingConfig(Config):
         validate_every: Steps between looks at the validation split; the last step is always one.
         checkpoint_every: Steps between checkpoints; the last step is always one.
         keep: Checkpoints kept, >= 1; older ones are deleted.
+        background_checkpoints: Whether a checkpoint is written while the steps after it are computed; it is
+            copied first, so that memory holds model and optimiser once more. One at a time.
 
     Raises:
         ValueError: A value outside its range, or a schedule that does not fit into `steps`.
@@ -55,6 +57,7 @@ class TrainingConfig(Config):
     validate_every: int = 500
     checkpoint_every: int = 500
     keep: int = 2
+    background_checkpoints: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values that no training can have."""

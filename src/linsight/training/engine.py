@@ -25,8 +25,9 @@ from linsight.training.lock import locked
 from linsight.training.pretrained import is_pretrained, save_pretrained
 from linsight.training.progress import Reporter
 from linsight.training.ranks import Ranks
-from linsight.training.recorder import Recorder, kept, writing
+from linsight.training.recorder import Recorder
 from linsight.training.run import Run, open_run
+from linsight.training.saving import kept, writing
 from linsight.training.session import Session
 from linsight.training.spreading import check_shares
 
@@ -153,7 +154,8 @@ def _remaining_steps(run: Run, session: Session, show: Reporter) -> dict[str, fl
     with Stop() as stop:
         recorder = Recorder(run, session, show, stop)
         try:
-            train(session, recorder)
+            with contextlib.closing(recorder):
+                train(session, recorder)
             if session.step == session.config.training.steps:
                 _write_model(run, session, show)
         except StopNow:

@@ -1,18 +1,17 @@
 """What happens after a step: rows, validation, checkpoints, and the answer to a request to stop."""
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import cast
 
-from linsight.training.checkpoint import Checkpoint, last_step, save_checkpoint
 from linsight.training.interrupts import Stop
 from linsight.training.metrics import MetricsLog
 from linsight.training.progress import Reporter
 from linsight.training.run import Run
+from linsight.training.saving import Saver, writing
 from linsight.training.session import Session
 
-__all__ = ["Recorder", "kept", "writing"]
+__all__ = ["Recorder"]
 
 Validate = Callable[[], dict[str, float]]
 
@@ -26,6 +25,7 @@ class Recorder:
     def __init__(self, run: Run, session: Session, show: Reporter, stop: Stop) -> None:
         self._run, self._session, self._show, self._stop = run, session, show, stop
         self._ranks, self._log = session.ranks, None
+        self._saver = Saver(run, session.config.training)
         self._ranks.on_first(self._open)
         self._seconds = session.seconds
         self._clock = self._row_clock = time.monotonic()
@@ -57,9 +57,15 @@ class Recorder:
         self.stopping = self._ranks.largest(self._stop.number)
         if last or step % training.checkpoint_every == 0 or self.stopping:
             checkpoint = session.checkpoint()
-            self._ranks.on_first(lambda: self._save(checkpoint))
+            self._ranks.on_first(lambda: self._saver.save(checkpoint))
+        if last or self.stopping:
+            self._ranks.on_first(self._saver.finish)
         self._show.step(step, _headline(self.latest))
         return self.stopping != 0
+
+    def close(self) -> None:
+        """Wait for a checkpoint that is still being written."""
+        self._saver.close()
 
     def _open(self) -> None:
         with writing(self._run):
@@ -68,10 +74,6 @@ class Recorder:
     def _write(self, step: int, row: dict[str, float]) -> None:
         with writing(self._run):
             cast(MetricsLog, self._log).write(step, row)
-
-    def _save(self, checkpoint: Checkpoint) -> None:
-        with writing(self._run):
-            save_checkpoint(self._run.checkpoints, checkpoint, keep=self._session.config.training.keep)
 
     def _means(self) -> dict[str, float]:
         session, now = self._session, time.monotonic()
@@ -84,22 +86,3 @@ class Recorder:
 def _headline(values: dict[str, float]) -> dict[str, float]:
     shown = [name for name in values if name == "train/loss" or name.startswith("valid/")]
     return {name: values[name] for name in sorted(shown, key=lambda name: name != "train/loss")}
-
-
-@contextlib.contextmanager
-def writing(run: Run) -> Iterator[None]:
-    """Say in one line what could not be written, and that nothing was lost."""
-    try:
-        yield
-    except OSError as error:
-        file = f"{error.filename}: " if error.filename else ""
-        raise RuntimeError(
-            f"{run.folder}: cannot write: {file}{error.strerror or error}; {kept(run)}; "
-            "make room or give permission, then the same command goes on"
-        ) from error
-
-
-def kept(run: Run) -> str:
-    """Which checkpoint there is to go on from."""
-    step = last_step(run.checkpoints)
-    return "there is no checkpoint yet" if step is None else f"the checkpoint of step {step:,} is intact"
