@@ -12,6 +12,7 @@ from torch.distributed.fsdp import fully_shard
 
 from linsight.models.sequence import SequenceConfig, TokenModelConfig
 from linsight.optim import MuonConfig, Rule, WarmupCosineConfig, describe, implementation, param_groups
+from linsight.optim.orthogonal import OrthogonalSteps, orthogonal
 
 
 def network():
@@ -44,8 +45,9 @@ def train(model, optimizers, steps):
 
 
 def test_five_steps_are_those_of_two_optimisers():
+    """Torch's own, to the bit, where the iterations are in its precision."""
     one, two = network(), network()
-    train(one, [MuonConfig(lr=0.02).build(one)], range(5))
+    train(one, [MuonConfig(lr=0.02, iterate_in="bfloat16").build(one)], range(5))
     matrix = [two[1].weight]
     decayed, spared = [two[3].weight], [two[0].weight, two[1].bias, *two[2].parameters(), two[3].bias]
     muon = torch.optim.Muon(matrix, lr=0.02, adjust_lr_fn="match_rms_adamw")
@@ -88,6 +90,52 @@ def test_a_schedule_moves_both_halves():
         train(model, [optimizer], [step])
         schedule.step()
     assert rates == [pytest.approx([0.02 * (step + 1) / 4] * 3) for step in range(4)]
+
+
+@pytest.mark.parametrize("shape", [(5, 12), (12, 5), (7, 7), (1, 4)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_iterations_move_singular_values_alone_by_their_polynomial(shape, dtype):
+    """U p(p(...p(S / |S|))) V^T from a decomposition in float64, p(s) = a s + b s^3 + c s^5."""
+    coefficients = a, b, c = 3.4445, -4.775, 2.0315
+    matrix = torch.randn(shape, dtype=torch.float64)
+    kept = matrix.clone()
+    u, s, v = torch.linalg.svd(matrix, full_matrices=False)
+    s = s / s.norm()
+    for _ in range(5):
+        s = a * s + b * s**3 + c * s**5
+    found = orthogonal(matrix, coefficients, 5, 1e-7, dtype)
+    assert found.dtype == dtype
+    error = (found.double() - u @ torch.diag(s) @ v).abs().max()
+    # The polynomial magnifies small values, and their errors, 3.4445 times in each iteration: 485 times.
+    assert error <= 485 * torch.finfo(dtype).eps
+    assert torch.equal(matrix, kept)
+
+
+def test_a_matrix_of_zeros_does_not_move():
+    model = network()
+    optimizer = MuonConfig(lr=0.1, weight_decay=0.0).build(model)
+    before = model[1].weight.detach().clone()
+    model[1].weight.grad = torch.zeros(32, 8)
+    optimizer.step()
+    assert torch.equal(model[1].weight, before)
+
+
+@pytest.mark.parametrize("adjustment", ["original", "match_rms_adamw"])
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_every_choice_is_torchs(adjustment, nesterov):
+    """Scale and momentum, on a wide matrix and a tall one, to the bit; a parameter without gradient stays."""
+    start = [torch.randn(shape) for shape in ((3, 8), (8, 3), (2, 2))]
+    matrices = [[nn.Parameter(matrix.clone()) for matrix in start] for _ in range(2)]
+    options = {"lr": 0.1, "weight_decay": 0.2, "nesterov": nesterov, "adjust_lr_fn": adjustment}
+    ours = OrthogonalSteps(matrices[0], dtype=torch.bfloat16, **options)
+    torchs = torch.optim.Muon(matrices[1], **options)
+    for _ in range(3):
+        for one, two in zip(matrices[0][:2], matrices[1][:2], strict=True):
+            one.grad = two.grad = torch.randn(one.shape)
+        ours.step()
+        torchs.step()
+    for one, two in zip(*matrices, strict=True):
+        assert torch.equal(one, two)
 
 
 def test_the_step_of_a_matrix_has_singular_values_near_one():
@@ -135,9 +183,9 @@ def test_a_rule_gives_a_matrix_to_muon_or_takes_it():
 
 
 def test_the_header_says_what_runs():
-    assert implementation(MuonConfig().build(network())) == (
-        "muon: match_rms_adamw, bfloat16 iterations; adamw: fused"
-    )
+    for dtype in ("float32", "bfloat16"):
+        said = implementation(MuonConfig(iterate_in=dtype).build(network()))
+        assert said == f"muon: match_rms_adamw, {dtype} iterations; adamw: fused"
 
 
 class Filter(nn.Module):

@@ -5,6 +5,7 @@ import torch
 from linsight.optim.adam import AdamConfig, AdamWConfig
 from linsight.optim.finish import way
 from linsight.optim.muon import Hybrid, MuonConfig
+from linsight.optim.orthogonal import OrthogonalSteps
 from linsight.optim.sgd import SGDConfig
 
 __all__ = ["OptimizerConfig", "implementation"]
@@ -22,6 +23,7 @@ def implementation(optimizer: torch.optim.Optimizer) -> str:
     """
     if isinstance(optimizer, Hybrid):
         return "; ".join(implementation(half) for half in optimizer.halves)
-    if isinstance(optimizer, torch.optim.Muon):
-        return f"muon: {optimizer.defaults['adjust_lr_fn']}, bfloat16 iterations"
+    if isinstance(optimizer, OrthogonalSteps):
+        dtype = str(optimizer.dtype).removeprefix("torch.")
+        return f"muon: {optimizer.defaults['adjust_lr_fn']}, {dtype} iterations"
     return f"{type(optimizer).__name__.lower()}: {way(optimizer)}"

@@ -1,0 +1,81 @@
+"""Muon with its iterations in a precision that the processor has instructions for."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["OrthogonalSteps", "orthogonal"]
+
+
+def orthogonal(
+    matrix: Tensor, coefficients: tuple[float, float, float], iterations: int, eps: float, dtype: torch.dtype
+) -> Tensor:
+    """The matrix with all its singular values made about 1, by Newton-Schulz iterations (Jordan et al. 2024).
+
+    With X = matrix / max(eps, norm of matrix), `iterations` times
+
+        X <- a X + (b A + c A A) X ,   A = X X^T
+
+    which keeps the singular vectors and sends each singular value s to a s + b s^3 + c s^5. In float32 and
+    bfloat16 alike the values end between about 0.7 and 1.2, where they were not near 0.
+
+    Args:
+        matrix: Of any size; its shorter side becomes the rows of X.
+        coefficients: a, b, c.
+        iterations: How often.
+        eps: Least norm that is divided by.
+        dtype: In which all of it is computed, and the result is returned.
+
+    Cost: 2 r^2 (2 c + r) multiplications for each iteration on r rows and c >= r columns. On a processor
+    without bfloat16 instructions, in bfloat16, fifteen times the seconds of float32.
+    """
+    a, b, c = coefficients
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = matrix.to(dtype, copy=True)
+    x = x.T if tall else x
+    x.div_(x.norm().clamp(min=eps))
+    for _ in range(iterations):
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.T if tall else x
+
+
+class OrthogonalSteps(torch.optim.Muon):
+    """`torch.optim.Muon`, its groups and its state, stepping in a precision of choice; torch has bfloat16."""
+
+    def __init__(self, params: Any, *, dtype: torch.dtype, **options: Any) -> None:
+        super().__init__(params, **options)
+        self.dtype = dtype
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._move(parameter, parameter.grad, group)
+        return loss
+
+    def _move(self, parameter: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[parameter]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(grad)
+        average = state["momentum_buffer"].lerp_(grad, 1 - group["momentum"])
+        update = grad.lerp(average, group["momentum"]) if group["nesterov"] else average
+        update = orthogonal(update, group["ns_coefficients"], group["ns_steps"], group["eps"], self.dtype)
+        parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        parameter.add_(update, alpha=-group["lr"] * _scale(parameter, group["adjust_lr_fn"]))
+
+
+def _scale(parameter: Tensor, adjustment: str) -> float:
+    rows, columns = parameter.shape
+    if adjustment == "original":
+        return math.sqrt(max(1, rows / columns))
+    return 0.2 * math.sqrt(max(rows, columns))
