@@ -1,7 +1,7 @@
 """Trains small tasks without batch statistics: `torchrun ranked_training.py FOLDER STEPS FAULT STRATEGY ...`.
 
 One run for each strategy, in FOLDER/STRATEGY. FAULT is `none`; `dropout`, with dropout and a pause; `nan`, no
-finite loss on the last rank at step 6.
+finite loss on the last rank at step 6; `compiled` and `eager`, one model with torch.compile and without.
 """
 
 import os
@@ -66,6 +66,18 @@ class RowTask(ToyTask):
         return {"accuracy": (model(x).argmax(1).numpy() == y).mean().item()}
 
 
+class SureTask(ToyTask):
+    """Without dropout, whose numbers a compiler may draw otherwise, and without a norm.
+
+    The bias before a norm has a gradient of rounding alone, which Adam makes a whole step of.
+    """
+
+    def build_model(self) -> nn.Module:
+        model = super().build_model()
+        model.dropout = model.norm = nn.Identity()
+        return model
+
+
 class PoisonedTask(RowTask):
     """The last of two ranks has a loss that is not a number in its sixth step."""
 
@@ -78,13 +90,21 @@ class PoisonedTask(RowTask):
         return loss * float("nan") if bad else loss, logs
 
 
-TASKS = {"none": RowTask, "nan": PoisonedTask, "dropout": ToyTask}
+TASKS = {"none": RowTask, "nan": PoisonedTask, "dropout": ToyTask, "eager": SureTask, "compiled": SureTask}
 
 
 def ranked_run(steps: int, fault: str = "none"):
     pause = 0.1 if fault == "dropout" else 0.0
     parts = 2 if fault == "none" else 1
-    return toy_run(steps, pause_seconds=pause, accumulate=parts, checkpoint_every=3, log_every=1, keep=9)
+    return toy_run(
+        steps,
+        pause_seconds=pause,
+        accumulate=parts,
+        checkpoint_every=3,
+        log_every=1,
+        keep=9,
+        compile=fault == "compiled",
+    )
 
 
 def ranked_task(config, fault: str = "none"):

@@ -34,6 +34,8 @@ class TrainingConfig(Config):
         clip_norm: Largest norm of the whole gradient, > 0; a longer one is shortened to it. None: never.
         precision: `bfloat16` computes matrix products so by autocast, with weights, optimiser state and loss
             in float32; `float32` computes everything so.
+        compile: Whether the loss is compiled by `torch.compile`: the first step takes minutes, and the last
+            digits are others. On a processor it needs a C++ compiler.
         log_every: Steps between rows of `metrics.csv`; a row is the mean over the steps since the last.
         validate_every: Steps between looks at the validation split; the last step is always one.
         checkpoint_every: Steps between checkpoints; the last step is always one.
@@ -53,6 +55,7 @@ class TrainingConfig(Config):
     schedule: ScheduleConfig = field(default_factory=WarmupCosineConfig)
     clip_norm: float | None = 1.0
     precision: Precision = "float32"
+    compile: bool = False
     log_every: int = 20
     validate_every: int = 500
     checkpoint_every: int = 500

@@ -1,10 +1,13 @@
 """Where and in which precision a model is trained, and why, in words for the header of a run."""
 
+import os
+import shutil
+
 import torch
 
 from linsight.training.config import Precision
 
-__all__ = ["best_precision", "describe_device", "describe_precision", "pick_device"]
+__all__ = ["best_precision", "describe_device", "describe_precision", "has_compiler", "pick_device"]
 
 
 def pick_device(local: int = 0) -> torch.device:
@@ -39,6 +42,11 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
     return f"cpu, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def has_compiler(device: torch.device) -> bool:
+    """Whether torch finds what it compiles with for the device: on a processor, a C++ compiler."""
+    return device.type == "cuda" or shutil.which(os.environ.get("CXX", "g++")) is not None
 
 
 def _bfloat16_unit(device: torch.device) -> str | None:

@@ -32,6 +32,7 @@ def header(run: Run, task: Task, session: Session) -> list[str]:
         f"optimiser: {optim.implementation(session.optimizer)}; schedule {training.schedule.kind}; {clip}",
         *("  " + line for line in optim.describe(session.optimizer.param_groups, model).splitlines()),
         f"precision: {describe_precision(training.precision, session.device)}",
+        *(["compiled: the first step takes minutes"] if training.compile else []),
         *([] if session.ranks.alone else [_ranks(session)]),
         f"device: {describe_device(session.device)}",
     ]

@@ -38,7 +38,7 @@ class Session:
         self.config, self.task, self.loader, self.device = config, task, loader, device
         self.ranks = ranks or Ranks()
         self.model = task.build_model().to(device)
-        self.losses = SpreadLoss(task, self.model, self.ranks)
+        self.losses = SpreadLoss(task, self.model, self.ranks, compiled=config.training.compile)
         self.optimizer = config.training.optimizer.build(self.model)
         for group in self.optimizer.param_groups:
             group["initial_lr"] = group["lr"]

@@ -12,9 +12,13 @@ from linsight import mixers
 from linsight.models.sequence import Block, Stack
 from linsight.tasks.base import Batch, Task
 from linsight.training.config import TrainingConfig
+from linsight.training.hardware import has_compiler
 from linsight.training.ranks import Ranks
 
 __all__ = ["SpreadLoss", "check_shares"]
+
+
+NO_COMPILER = "no C++ compiler is found here; install g++, or set CXX to one, or leave it out"
 
 
 class TaskLoss(nn.Module):
@@ -44,14 +48,25 @@ class SpreadLoss:
     * `sequence`: every rank has all weights and all examples, and a piece of the tokens of each; see
       `mixers.across`.
 
+    Args:
+        task: Whose loss.
+        model: The task's, on the device where it is trained.
+        ranks: Those that train, connected.
+        compiled: Whether the loss is compiled.
+
     Raises:
-        ValueError: By `sequence`, a model without a stack, or with a mixer that cannot spread a row.
+        ValueError: By `sequence`, a model without a stack, or with a mixer that cannot spread a row; where it
+            is to be compiled, on a processor, no compiler.
     """
 
-    def __init__(self, task: Task, model: nn.Module, ranks: Ranks) -> None:
+    def __init__(self, task: Task, model: nn.Module, ranks: Ranks, *, compiled: bool = False) -> None:
         self._ranks = ranks
         self._task_loss = TaskLoss(task, model)
         self._module: nn.Module = self._task_loss
+        if compiled:
+            if not has_compiler(next(model.parameters()).device):
+                raise ranks.ending(ValueError(f"compile: {NO_COMPILER}"))
+            self._task_loss.compile()
         if ranks.alone:
             return
         if ranks.strategy == "fsdp":
