@@ -106,6 +106,7 @@ def test_pycocotools_writes_the_same_strings() -> None:
         ([[0.0, 0.0], [1.0, 1.0]], "expected at least 3 points, got 2"),
         ([[0.0, 0.0], [1.0, np.nan], [2.0, 0.0]], "expected finite coordinates, got nan at point 1"),
         ([[0.0, 0.0], [1.0, 1e9], [2.0, 0.0]], r"expected coordinates of the image, got 1e\+09"),
+        ([[0.0, 0.0], [1.0, 1e308], [2.0, 0.0]], r"expected coordinates of the image, got 1e\+308"),
         ([[0.0, 0.0], [3e6, 1.0], [0.0, 2.0]] * 3, "an outline of at most 3355443 pixels, got one of"),
     ],
 )

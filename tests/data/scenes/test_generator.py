@@ -196,6 +196,9 @@ def test_splits_and_seeds_share_no_scene() -> None:
         for split, seed in (("train", 0), ("valid", 0), ("test", 0), ("train", 1))
     ]
     assert len(set().union(*seen)) == 400
+    # Nor a layout: another picture of the same draws would be no other scene.
+    numbers = {tuple(len(scene.labels) for scene in _scenes(split=split)) for split in SPLITS}
+    assert len(numbers) == 3
 
 
 @pytest.mark.parametrize("split", SPLITS)

@@ -35,10 +35,9 @@ def from_polygon(points: Float64[np.ndarray, "points 2"], size: tuple[int, int])
     if not np.isfinite(points).all():
         row, axis = np.argwhere(~np.isfinite(points))[0]
         raise ValueError(f"polygon: expected finite coordinates, got {points[row, axis]} at point {row}")
-    scaled = _FINER * points + 0.5
-    if np.abs(scaled).max() > MAX_OUTLINE:
+    if np.abs(points).max() > MAX_OUTLINE / _FINER:
         raise ValueError(f"polygon: expected coordinates of the image, got {np.abs(points).max():g}")
-    corners = np.trunc(scaled).astype(np.int64)
+    corners = np.trunc(_FINER * points + 0.5).astype(np.int64)
     x, y = _outline(corners)
     # Steps to another column of the fine grid; the crossing is between the two.
     moved = np.flatnonzero(x[1:] != x[:-1])
