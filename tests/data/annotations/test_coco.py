@@ -1,6 +1,7 @@
 """COCO's files: read exactly, written and read again, and every mistake refused where it stands."""
 
 import json
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from linsight.data.annotations import (
     Detections,
     GroundTruth,
+    coco_results_quick,
     read_coco,
     read_coco_results,
     write_coco,
@@ -270,7 +272,7 @@ def test_the_line_of_a_refusal_is_that_of_the_annotation(file: Path) -> None:
         (" \n", "expected JSON, got an empty file"),
         ('{"images": [}', r"line 1, column 13: malformed JSON \(Expecting value\)"),
         ('{"images":\n [1,, 2]}', r"line 2, column 5: malformed JSON"),
-        ("[" * 100_000, r"nested at most 200 deep|malformed JSON"),
+        ("[" * 100_000, r"nested too deep|malformed JSON"),
         ("[" + "9" * 5000 + "]", r"malformed JSON \(Exceeds the limit"),
         ("[]", r"expected an object with images, .*, got list; a list is a file of results"),
         ("3", r"line 1, column 1, the whole: expected an object with images, .*, got int"),
@@ -364,6 +366,35 @@ def test_boxes_of_results_come_from_masks_or_keypoints(file: Path, tmp_path: Pat
     assert read_coco_results(write(path, rows), truth).box.tolist() == [[1, 1, 2, 4]]
 
 
+@pytest.fixture
+def plainly(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Detections]:
+    """The reader without msgspec."""
+
+    def read(*arguments: Any, **options: Any) -> Detections:
+        with monkeypatch.context() as patch:
+            patch.setattr(coco_results_quick, "_decoder", lambda: None)
+            return read_coco_results(*arguments, **options)
+
+    return read
+
+
+def test_msgspec_reads_the_same_detections(
+    file: Path, tmp_path: Path, plainly: Callable[..., Detections]
+) -> None:
+    pytest.importorskip("msgspec")
+    truth = read_coco(write(file, document()))
+    path = write(tmp_path / "results.json", [*results(), results()[0] | {"extra": [1, {"a": None}]}])
+    quick = coco_results_quick.read_quickly(path, truth)
+    assert quick is not None
+    same(quick, plainly(path, truth))
+    without = coco_results_quick.read_quickly(path, None)
+    assert without is not None
+    same(without, plainly(path))
+    joints = write(path, [row | {"keypoints": [1, 2, 1]} for row in results()])
+    assert coco_results_quick.read_quickly(joints, truth) is None
+    assert read_coco_results(joints, truth).keypoints is not None
+
+
 @pytest.mark.parametrize(
     ("path", "new", "message"),
     [
@@ -378,12 +409,13 @@ def test_boxes_of_results_come_from_masks_or_keypoints(file: Path, tmp_path: Pat
     ],
 )
 def test_mistakes_in_results_are_refused(
-    file: Path, tmp_path: Path, path: str, new: Any, message: str
+    file: Path, tmp_path: Path, plainly: Callable[..., Detections], path: str, new: Any, message: str
 ) -> None:
     truth = read_coco(write(file, document()))
     write(tmp_path / "results.json", at(results(), path, new))
-    with pytest.raises(ValueError, match=message):
-        read_coco_results(tmp_path / "results.json", truth)
+    for read in (read_coco_results, plainly):
+        with pytest.raises(ValueError, match=message):
+            read(tmp_path / "results.json", truth)
 
 
 def test_ids_that_count_from_another_number_get_a_hint(file: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from linsight.data.annotations.json_text import Document, load
 from linsight.data.annotations.segmentation import segmentations
 from linsight.data.annotations.tables import GroundTruth
 
-__all__ = ["MAX_COORDINATE", "boxes_of", "joints_of", "read_coco"]
+__all__ = ["MAX_COORDINATE", "boxes_of", "joints_of", "read_coco", "wrong_box"]
 
 MAX_COORDINATE = 1e9
 """In pixels; what is beyond it is no place in an image."""
@@ -91,37 +91,39 @@ def read_coco(path: str | os.PathLike[str], *, masks: bool = False) -> GroundTru
 
 
 def boxes_of(rows: Rows, sizes: Int64[np.ndarray, "rows 2"]) -> Float64[np.ndarray, "rows 4"]:
-    """The column `bbox` as xywh; refused where a side is negative, or where the boxes are evidently xyxy."""
+    """The column `bbox` as xywh; raises ValueError for what `wrong_box` finds."""
     box = rows.vectors("bbox", 4)
-    far = np.abs(box).max(1, initial=0) > MAX_COORDINATE
-    if far.any():
-        number = int(far.argmax())
-        raise rows.refuse(number, f"bbox: expected a place in an image, got {box[number].tolist()}")
-    negative = (box[:, 2:] < 0).any(1)
-    if negative.any():
-        number = int(negative.argmax())
-        raise rows.refuse(
-            number, f"bbox: expected a width and a height of at least 0, got {box[number].tolist()}"
-        )
-    known = (sizes > 0).all(1)
-    width, height = sizes[:, 1], sizes[:, 0]
-    right, bottom = box[:, 0] + box[:, 2], box[:, 1] + box[:, 3]
-    leaves = known & ((right > width + 1) | (bottom > height + 1))
-    corners = (
-        (box[:, 2] > box[:, 0])
-        & (box[:, 3] > box[:, 1])
-        & (box[:, 2] <= width + 1)
-        & (box[:, 3] <= height + 1)
-    )
-    if leaves.any() and 2 * leaves.sum() > known.sum() and corners[known].all():
-        number = int(leaves.argmax())
-        raise rows.refuse(
-            number,
-            f"bbox: expected [x, y, width, height], but {int(leaves.sum())} of {int(known.sum())} boxes "
-            f"leave their image, as {box[number].tolist()} does, and none does as "
-            f"[x1, y1, x2, y2]; convert them",
-        )
+    wrong = wrong_box(box, sizes)
+    if wrong is not None:
+        raise rows.refuse(wrong[0], f"bbox: {wrong[1]}")
     return box
+
+
+def wrong_box(
+    box: Float64[np.ndarray, "rows 4"], sizes: Int64[np.ndarray, "rows 2"]
+) -> tuple[int, str] | None:
+    """The first box that cannot be xywh in an image of its size (0 where unknown), and why; or None.
+
+    A box beyond all images, a negative side; or most boxes leave their images, and all could be corners.
+    """
+    for bad, expected in (
+        (np.abs(box).max(1, initial=0) > MAX_COORDINATE, "a place in an image"),
+        ((box[:, 2:] < 0).any(1), "a width and a height of at least 0"),
+    ):
+        if bad.any():
+            number = int(bad.argmax())
+            return number, f"expected {expected}, got {box[number].tolist()}"
+    known = (sizes > 0).all(1)
+    edge = sizes[:, ::-1] + 1
+    leaves = known & (box[:, :2] + box[:, 2:] > edge).any(1)
+    corners = ((box[:, 2:] > box[:, :2]) & (box[:, 2:] <= edge)).all(1) | ~known
+    if 2 * leaves.sum() <= known.sum() or not corners.all():
+        return None
+    number = int(leaves.argmax())
+    return number, (
+        f"expected [x, y, width, height], but {int(leaves.sum())} of {int(known.sum())} boxes leave their "
+        f"image, as {box[number].tolist()} does, and none does as [x1, y1, x2, y2]; convert them"
+    )
 
 
 def joints_of(

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from linsight.data.annotations.coco import boxes_of, joints_of
+from linsight.data.annotations.coco_results_quick import read_quickly
 from linsight.data.annotations.columns import Rows
 from linsight.data.annotations.json_text import load
 from linsight.data.annotations.rle import RunLengths
@@ -28,11 +29,17 @@ def read_coco_results(
         truth: Refuse detections in other images, and of other categories, than these.
         masks: Read `segmentation` too, which every detection must have then.
 
+    Cost: the time to parse, and a quarter more. Where msgspec is installed (the extra `fast`), a list of
+    boxes is read in a quarter of that time; 500,000 detections, 54 MB, need 0.4 GB.
+
     Raises:
         FileNotFoundError: No such file.
         ValueError: On one line with file, line and place: what `read_coco` refuses; a score that is not
             finite; an unknown image or category, with a hint where all are off by one.
     """
+    quick = None if masks else read_quickly(Path(path), truth)
+    if quick is not None:
+        return quick
     document = load(Path(path))
     place: tuple[str | int, ...] = ()
     value = document.value

@@ -1,6 +1,5 @@
-"""JSON from anybody: parsed with bounded depth and no NaN, and the line of any value of it."""
+"""JSON from anybody: parsed without NaN, and the line of any value of it."""
 
-import importlib.util
 import json
 from json.decoder import JSONDecoder
 from pathlib import Path
@@ -10,7 +9,6 @@ from linsight.data.annotations.files import contents, refusal
 
 __all__ = ["Document", "load"]
 
-_DEPTH = 200  # of nested lists and objects
 _SPACE = " \t\n\r"
 
 
@@ -36,9 +34,8 @@ class Document:
 def load(path: Path) -> Document:
     """The JSON of a file in UTF-8.
 
-    orjson parses it where it is installed; the standard library otherwise. Raises FileNotFoundError without
-    the file; ValueError, with line and column, where it is no JSON, holds NaN or Infinity (which are none),
-    or is nested more than 200 deep.
+    Raises FileNotFoundError without the file; ValueError, with line and column, where it is no JSON, holds
+    NaN or Infinity (which are none), or is nested deeper than Python can follow.
     """
     raw = contents(path)
     try:
@@ -48,20 +45,13 @@ def load(path: Path) -> Document:
         raise refusal(path, f"line {line}", f"byte {error.start} is no UTF-8") from None
     if not text.strip():
         raise refusal(path, "", "expected JSON, got an empty file")
-    if importlib.util.find_spec("orjson") is not None:
-        import orjson  # pyright: ignore[reportMissingImports]
-
-        try:
-            return Document(path, text, orjson.loads(text))
-        except ValueError:
-            pass  # the standard library says where
     try:
         value = json.loads(text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise refusal(path, place, f"malformed JSON ({error.msg})") from None
     except RecursionError:
-        raise refusal(path, "", f"expected JSON nested at most {_DEPTH} deep, got more") from None
+        raise refusal(path, "", "expected JSON, got lists and objects nested too deep") from None
     except ValueError as error:  # a constant, or an integer of thousands of digits
         raise refusal(path, "", f"malformed JSON ({error})") from None
     return Document(path, text, value)
