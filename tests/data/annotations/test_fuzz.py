@@ -30,7 +30,7 @@ from linsight.data.annotations import (
     recognise,
 )
 
-CASES = int(os.environ.get("LINSIGHT_FUZZ_CASES", "150"))
+CASES = int(os.environ.get("LINSIGHT_FUZZ_CASES", "60"))
 fuzz = settings(
     max_examples=CASES,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -16,6 +16,7 @@ from linsight.data.annotations.rle import RunLengths
 from linsight.data.annotations.tables import BoxFormat, Detections, GroundTruth, to_xyxy
 from linsight.data.annotations.voc import read_voc, write_voc
 from linsight.data.annotations.voc_detections import read_voc_detections, write_voc_detections
+from linsight.data.annotations.voc_masks import read_voc_mask, write_voc_mask
 
 __all__ = [
     "YOLO",
@@ -32,6 +33,7 @@ __all__ = [
     "read_lines_detections",
     "read_voc",
     "read_voc_detections",
+    "read_voc_mask",
     "recognise",
     "to_xyxy",
     "write_coco",
@@ -39,4 +41,5 @@ __all__ = [
     "write_lines",
     "write_voc",
     "write_voc_detections",
+    "write_voc_mask",
 ]
