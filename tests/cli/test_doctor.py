@@ -47,8 +47,8 @@ def test_a_missing_data_file_is_a_problem_and_a_failure(
     (tmp_path / "mnist.xz").write_bytes(b"no xz at all")
     assert main(["doctor", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
-    assert [row["state"] for row in found["data"]] == ["damaged", "missing"]
-    assert len(found["problems"]) == 2
+    assert [row["state"] for row in found["data"]] == ["damaged", "missing", "missing"]
+    assert len(found["problems"]) == 3
     assert str(tmp_path / "mnist.xz") in found["problems"][0]
 
 

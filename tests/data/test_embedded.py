@@ -93,5 +93,7 @@ def test_an_intact_copy_elsewhere_is_read(tmp_path):
 
 
 def test_unknown_name():
-    with pytest.raises(ValueError, match=r"name: expected one of mnist.xz, shakespeare.xz, got 'cifar.xz'"):
+    with pytest.raises(
+        ValueError, match=r"name: expected one of mnist.xz, shakespeare.xz, textures.xz, got 'cifar.xz'"
+    ):
         embedded.read("cifar.xz")

@@ -5,9 +5,12 @@ import io
 import lzma
 import struct
 import tarfile
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from linsight.data import embedded, shakespeare_works
 from linsight.data.digits import labelled_file
@@ -79,6 +82,26 @@ def test_shakespeare_is_rebuilt_from_its_texts(tool, tmp_path, monkeypatch):
         tool.shakespeare(tmp_path)
     monkeypatch.setattr(tool, "SHAKESPEARE_SHA256", tool.hashlib.sha256(path.read_bytes()).hexdigest())
     assert tool.shakespeare(tmp_path) == embedded.read("shakespeare.xz")
+
+
+def test_textures_are_rebuilt_from_their_pictures(tool, tmp_path, monkeypatch):
+    """Larger pictures, of which the top left corner is taken; with their true checksums they are refused."""
+    corners = np.frombuffer(embedded.read("textures.xz"), np.uint8).reshape(3, 256, 256)
+    sources = []
+    with zipfile.ZipFile(tmp_path / "scikit_image-0.26.0-cp311-any.whl", "w") as wheel:
+        for (name, _), corner in zip(tool.TEXTURE_SOURCES, corners, strict=True):
+            picture = np.zeros((512, 512), np.uint8)
+            picture[:256, :256] = corner
+            content = io.BytesIO()
+            Image.fromarray(picture).save(content, "png")
+            wheel.writestr(f"skimage/data/{name}", content.getvalue())
+            sources.append((name, tool.hashlib.sha256(content.getvalue()).hexdigest()))
+    with pytest.raises(RuntimeError, match=r"brick.png in .*: expected SHA-256 7966caf324f6"):
+        tool.textures(tmp_path)
+    monkeypatch.setattr(tool, "TEXTURE_SOURCES", tuple(sources))
+    assert tool.textures(tmp_path) == embedded.read("textures.xz")
+    with pytest.raises(FileNotFoundError, match=r"scikit_image-0\.26\.0"):
+        tool.textures(tmp_path / "elsewhere")
 
 
 def test_main_writes_rereads_and_prints_the_table(tool, tmp_path, monkeypatch, capsys):

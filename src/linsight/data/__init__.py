@@ -9,6 +9,7 @@ from linsight.data.loader import Loader
 from linsight.data.own_text import SplitText, read_text_split
 from linsight.data.pathfinder import PATHFINDERS, Pathfinder
 from linsight.data.recall import IGNORED, RecallData, Recalled, recall
+from linsight.data.scenes import Scene, Scenes
 from linsight.data.sequential import PERMUTATION, classified, permutation
 from linsight.data.splits import SPLITS
 from linsight.data.texts import shakespeare, shakespeare_works
@@ -25,6 +26,8 @@ __all__ = [
     "Pathfinder",
     "RecallData",
     "Recalled",
+    "Scene",
+    "Scenes",
     "SplitText",
     "binarize",
     "bitmap_files",

@@ -33,6 +33,11 @@ FILES = {
         sha256="83c10dc826ec5a6d11b3fe22e9609d421c81c89f14f9993e1bfbd5ac65b1d104",
         licence="public-domain text, compilation CC BY 2.5",
     ),
+    "textures.xz": EmbeddedFile(
+        size=196_608,
+        sha256="06cc99a41f22afa787f632e0eca3753f4327010d42c822893b1a713a29fb1e31",
+        licence="CC0 1.0, photographs of brick, grass and gravel",
+    ),
 }
 
 
