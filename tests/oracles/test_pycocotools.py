@@ -9,7 +9,8 @@ import pytest
 from detection_cases import Case, random_case
 from posed_cases import random_masks, random_people
 
-from linsight.metrics import Masks, average_precision, coco
+from linsight.metrics import Masks, evaluate_detections
+from linsight.metrics.average_precision import coco
 
 pytest.importorskip("pycocotools")
 from pycocotools import mask as mask_tools
@@ -73,7 +74,7 @@ def agree(case: Case, kind: str, seed: int, **tables: Any) -> None:
         return  # pycocotools fails there
     expected = published(case, kind)
     overlap = {"bbox": "box", "segm": "mask"}.get(kind, kind)
-    result = average_precision(*case.changed(**tables).tables(), coco(overlap))
+    result = evaluate_detections(*case.changed(**tables).tables(), coco(overlap))
     for values, theirs in (
         (result.precision, expected.eval["precision"][..., -1]),
         (np.moveaxis(result.recall, 0, -1), expected.eval["recall"]),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from detection_cases import random_case
 
-from linsight.metrics import average_precision, protocol
+from linsight.metrics import detection_protocol, evaluate_detections
 
 BATCH = 25
 
@@ -15,7 +15,7 @@ def test_coco_equals_the_loop(first):
     for seed in range(first, first + BATCH):
         case = random_case(seed)
         ap, recall = literal.coco(case.truth, case.found)
-        result = average_precision(*case.tables())
+        result = evaluate_detections(*case.tables())
         np.testing.assert_allclose(result.ap, ap, atol=1e-12, err_msg=str(seed))
         np.testing.assert_array_equal(result.recall[-1], recall, err_msg=str(seed))
 
@@ -27,7 +27,7 @@ def test_voc_equals_the_loop(first):
         case = random_case(seed)
         plus = seed % 2
         name, points = (("voc07", 11), ("voc10", None))[seed // 2 % 2]
-        result = average_precision(*case.tables(), protocol(name, plus_one=bool(plus)))
+        result = evaluate_detections(*case.tables(), detection_protocol(name, plus_one=bool(plus)))
         expected = literal.voc(case.truth, case.found, points=points, plus=float(plus))
         np.testing.assert_allclose(result.ap[0, :, 0], expected, atol=1e-12, err_msg=f"{name} {seed}")
 
@@ -35,16 +35,16 @@ def test_voc_equals_the_loop(first):
 @pytest.mark.parametrize("seed", [*range(0, 40), 160])
 def test_ultralytics_equals_the_loop_where_nothing_ties(seed):
     case = random_case(seed, ties=False)
-    result = average_precision(*case.tables(), "ultralytics")
+    result = evaluate_detections(*case.tables(), "ultralytics")
     np.testing.assert_allclose(result.ap[:, :, 0], literal.ultralytics(case.truth, case.found), atol=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_ultralytics_matches_as_voc_without_flags_and_extra_pixel(seed):
     case = random_case(seed, ties=False).changed(truth={"difficult": None})
-    one = average_precision(*case.tables(), protocol("ultralytics", max_detections=None))
-    other = average_precision(
-        *case.tables(), protocol("voc10", thresholds=one.protocol.thresholds, plus_one=False)
+    one = evaluate_detections(*case.tables(), detection_protocol("ultralytics", max_detections=None))
+    other = evaluate_detections(
+        *case.tables(), detection_protocol("voc10", thresholds=one.protocol.thresholds, plus_one=False)
     )
     np.testing.assert_array_equal(one.table.taken, other.table.taken)
     np.testing.assert_array_equal(one.recall, other.recall)

@@ -7,14 +7,14 @@ import pytest
 import torch
 from detection_cases import case
 
-from linsight.metrics import AreaRange, average_precision, match, protocol
+from linsight.metrics import AreaRange, detection_protocol, evaluate_detections, match_detections
 
 BOX = [0, 0, 100, 100]
 FAR = [500, 500, 600, 600]
 
 
 def result(truth, found, rules="coco", **flags):
-    return average_precision(*case(truth, found, **flags).tables(), rules)
+    return evaluate_detections(*case(truth, found, **flags).tables(), rules)
 
 
 def test_annotation_id_0_is_an_ordinary_id():
@@ -59,7 +59,9 @@ def test_a_crowd_absorbs_any_number_of_detections():
 
 
 def test_an_object_out_of_range_absorbs_one_detection():
-    rules = protocol("coco", area_ranges=(AreaRange("large", 96.0**2, 1e10),), max_detections=(100,))
+    rules = detection_protocol(
+        "coco", area_ranges=(AreaRange("large", 96.0**2, 1e10),), max_detections=(100,)
+    )
     small, large = [0, 0, 100, 90], [200, 200, 400, 400]
     found = [(1, 1, [0, 0, 100, 93], 0.9), (1, 1, [0, 0, 100, 93], 0.8), (1, 1, large, 0.1)]
     assert result([(1, 1, small), (1, 1, large)], found, rules).value == pytest.approx(0.5)
@@ -84,7 +86,7 @@ def test_limits_are_of_an_image_and_class_in_coco_and_of_an_image_in_ultralytics
 
 
 def test_the_headline_is_of_the_largest_limit_whatever_the_limits():
-    rules = protocol("coco", max_detections=(1, 10, 300))
+    rules = detection_protocol("coco", max_detections=(1, 10, 300))
     assert result(
         [(1, 1, BOX)], [(1, 1, FAR, 0.9)] * 200 + [(1, 1, BOX, 0.1)], rules
     ).mean_recall() == pytest.approx(1.0)
@@ -101,13 +103,13 @@ def test_no_detections_at_all_is_0(rules):
 @pytest.mark.parametrize(("box", "at"), [([0, 0, 50, 100], 0.5), ([0, 0, 75, 100], 0.75)])
 @pytest.mark.parametrize("rules", ["coco", "voc10"])
 def test_an_iou_of_exactly_the_threshold_matches(box, at, rules):
-    rules = protocol(rules, thresholds=(at,), plus_one=False)
+    rules = detection_protocol(rules, thresholds=(at,), plus_one=False)
     assert result([(1, 1, BOX)], [(1, 1, box, 0.9)], rules).value == pytest.approx(1.0)
 
 
 def test_the_threshold_1_takes_a_perfect_box():
     assert result(
-        [(1, 1, BOX)], [(1, 1, BOX, 0.9)], protocol("coco", thresholds=(1.0,))
+        [(1, 1, BOX)], [(1, 1, BOX, 0.9)], detection_protocol("coco", thresholds=(1.0,))
     ).value == pytest.approx(1.0)
 
 
@@ -128,9 +130,9 @@ def test_areas_given_change_the_ranges_and_nothing_else():
 
 def test_the_extra_pixel_decides_at_the_border():
     small = ([(1, 1, [0, 0, 9, 9])], [(1, 1, [0, 0, 4, 9], 0.9)])
-    assert match(*case(*small).tables(), "voc07").pairs.overlap == pytest.approx([0.5])
+    assert match_detections(*case(*small).tables(), "voc07").pairs.overlap == pytest.approx([0.5])
     assert result(*small, "voc07").value == pytest.approx(1.0)
-    assert result(*small, protocol("voc07", plus_one=False)).value == 0.0
+    assert result(*small, detection_protocol("voc07", plus_one=False)).value == 0.0
 
 
 def test_three_right_of_five_reach_recall_six_tenths():
@@ -159,7 +161,7 @@ def test_coco_does_not_read_ignore_and_says_so():
     with pytest.warns(UserWarning, match="respect_ignore=True leaves them out"):
         value = result(truth, found, ignore=[False, True]).mean_ap(0.5)
     assert value == pytest.approx(51 / 101)
-    rules = protocol("coco", respect_ignore=True)
+    rules = detection_protocol("coco", respect_ignore=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert result(truth, found, rules, ignore=[False, True]).value == pytest.approx(1.0)
@@ -174,5 +176,5 @@ def test_difficult_is_read_by_voc_and_crowd_by_coco():
 
 
 def test_the_plus_one_and_the_protocol_are_told_with_the_number():
-    value = result([(1, 1, BOX)], [(1, 1, BOX, 0.9)], protocol("voc07", plus_one=False))
+    value = result([(1, 1, BOX)], [(1, 1, BOX, 0.9)], detection_protocol("voc07", plus_one=False))
     assert (value.protocol.name, value.protocol.plus_one) == ("voc07", False)

@@ -4,7 +4,7 @@ import detection_cases as cases
 import numpy as np
 import pytest
 
-from linsight.metrics import average_precision, protocol
+from linsight.metrics import detection_protocol, evaluate_detections
 
 COCO = ["AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"]
 COCO += ["AR@1", "AR@10", "AR@100", "AR_small", "AR_medium", "AR_large"]
@@ -12,11 +12,11 @@ NONE = float("nan")
 
 
 def numbers(case: cases.Case, rules: object) -> list[float]:
-    return list(average_precision(*case.tables(), rules).summary().values())
+    return list(evaluate_detections(*case.tables(), rules).summary().values())
 
 
 def test_the_names_are_those_of_coco_in_its_order():
-    assert list(average_precision(*cases.interpolation().tables()).summary()) == COCO
+    assert list(evaluate_detections(*cases.interpolation().tables()).summary()) == COCO
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.75])
@@ -31,8 +31,8 @@ def test_one_curve_gives_four_numbers(threshold, plus_one):
     }
     tables = cases.interpolation().tables()
     for name, values in expected.items():
-        rules = protocol(name, thresholds=(threshold,), plus_one=plus_one)
-        value = average_precision(*tables, rules).value
+        rules = detection_protocol(name, thresholds=(threshold,), plus_one=plus_one)
+        value = evaluate_detections(*tables, rules).value
         assert value == pytest.approx(values[threshold == 0.75], abs=1e-9), name
 
 
@@ -41,7 +41,7 @@ def test_interpolation_in_coco():
     expected += [0.3600000000, 0.6400000000, 0.6400000000, 0.3000000000, 0.5000000000, 0.9500000000]
     assert numbers(cases.interpolation(), "coco") == pytest.approx(expected, abs=1e-9)
     at = [0.806931] * 3 + [0.504950] * 3 + [0.405941, 0.273927, 0.273927, 0.034653]
-    result = average_precision(*cases.interpolation().tables())
+    result = evaluate_detections(*cases.interpolation().tables())
     np.testing.assert_allclose(result.ap[:, 0, 0], at, atol=5e-7)
 
 
@@ -51,16 +51,16 @@ def test_the_rule_of_voc_tries_no_second_object_and_that_of_coco_does():
     assert numbers(case, "coco") == pytest.approx(expected, abs=1e-9, nan_ok=True)
     assert numbers(case, "voc07")[0] == pytest.approx(0.5454545455, abs=1e-9)
     assert numbers(case, "voc10")[0] == pytest.approx(0.5, abs=1e-9)
-    assert average_precision(*case.tables(), "ultralytics").mean_ap(0.5) == pytest.approx(0.6225, abs=1e-9)
+    assert evaluate_detections(*case.tables(), "ultralytics").mean_ap(0.5) == pytest.approx(0.6225, abs=1e-9)
 
 
 def test_flags_ties_and_empty_classes():
     case = cases.flags()
     for name in ("voc07", "voc10"):
-        result = average_precision(*case.tables(), name)
+        result = evaluate_detections(*case.tables(), name)
         np.testing.assert_allclose(result.ap[0, :, 0], [0.5, 1.0, NONE, 0.0], atol=1e-9)
         assert result.value == pytest.approx(0.5)
-    result = average_precision(*case.tables())
+    result = evaluate_detections(*case.tables())
     np.testing.assert_allclose(result.ap[0, :, 0], [0.8349834983, 1.0, NONE, 0.0], atol=1e-9)
     expected = [0.4171617162, 0.6116611661, 0.6116611661, 0.7, 0.2757425743, NONE]
     expected += [0.2333333333, 0.45, 0.45, 0.7, 0.325, NONE]
@@ -70,5 +70,5 @@ def test_flags_ties_and_empty_classes():
 def test_equal_scores_keep_the_order_given():
     swapped = cases.flags().rows([0, 1, 2, 3, 4, 5, 6, 8, 7])
     assert numbers(swapped, "coco")[:3] == pytest.approx([0.4501650165, 0.6666666667, 0.6666666667], abs=1e-9)
-    result = average_precision(*swapped.tables(), "voc07")
+    result = evaluate_detections(*swapped.tables(), "voc07")
     assert result.ap[0, 0, 0] == pytest.approx(0.6666666667, abs=1e-9)

@@ -3,11 +3,13 @@
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from numpy.typing import NDArray
 
 __all__ = ["BoxFormat", "Corners", "box_overlap", "corners"]
 
+Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
 BoxFormat = Literal["xyxy", "xywh", "cxcywh"]
 
 
@@ -47,30 +49,38 @@ def corners(box: Float[np.ndarray, "boxes 4"], notation: BoxFormat) -> Corners:
 def box_overlap(
     detected: Corners,
     truth: Corners,
-    areas: tuple[Float[np.ndarray, " pairs"], Float[np.ndarray, " pairs"]],
-    crowd: Bool[np.ndarray, " pairs"] | None = None,
+    rows: tuple[Integers, Integers],
+    areas: tuple[Floats, Floats],
+    crowd: NDArray[np.bool_],
     grow: float = 0.0,
-) -> Float[np.ndarray, " pairs"]:
-    """Intersection over union of aligned pairs; over the detection's area where `crowd`.
+) -> tuple[Integers, Floats]:
+    """Intersection over union of pairs of rows; over the detection's area where the true box is a `crowd`.
 
-    w = min(right) - max(left) + grow, h alike; 0 where w <= 0 or h <= 0, so that empty boxes overlap nothing;
-    else w h / (A_d + A_t - w h). `grow` is 1 where pixels are counted inclusively (PASCAL VOC). Areas are
-    those
-    of detections and of true boxes, with the same `grow`.
+    w = min(right) - max(left) + grow, h alike; pairs of w <= 0 or h <= 0 are left out, so that empty boxes
+    overlap nothing; else w h / (A_d + A_t - w h). `grow` is 1 where pixels are counted inclusively (PASCAL VOC);
+    `areas`, of all detections and of all true boxes, have the same `grow`.
+
+    Returns:
+        Which pairs overlap, and by how much.
     """
-    width = np.minimum(detected.right, truth.right)
-    width -= np.maximum(detected.left, truth.left)
-    height = np.minimum(detected.bottom, truth.bottom)
-    height -= np.maximum(detected.top, truth.top)
-    if grow:
-        width += grow
-        height += grow
-    apart = (width <= 0) | (height <= 0)
-    shared = np.multiply(width, height, out=width)
-    union = areas[0] + areas[1]
+    near = np.arange(len(rows[0]))
+    sides: list[Floats] = []
+    # Most boxes of an image are apart, and for many one direction shows it.
+    for low, high in (("left", "right"), ("top", "bottom")):
+        d, t = rows[0][near], rows[1][near]
+        side = np.minimum(getattr(detected, high)[d], getattr(truth, high)[t])
+        side -= np.maximum(getattr(detected, low)[d], getattr(truth, low)[t])
+        if grow:
+            side += grow
+        meets = np.flatnonzero(side > 0)
+        near = near[meets]
+        sides = [known[meets] for known in (*sides, side)]
+    d, t = rows[0][near], rows[1][near]
+    shared = sides[0] * sides[1]
+    union = areas[0][d]
+    crowded = np.flatnonzero(crowd[t])
+    alone = union[crowded]
+    union += areas[1][t]
     union -= shared
-    if crowd is not None:
-        np.copyto(union, areas[0], where=crowd)
-    shared[apart] = 0
-    union[apart] = 1
-    return np.divide(shared, union, out=shared)
+    union[crowded] = alone
+    return near, shared / union

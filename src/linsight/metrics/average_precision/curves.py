@@ -61,7 +61,6 @@ class AreaCounts(NamedTuple):
     within: Integers
     bounds: Integers
     place: Integers
-    order: Integers
     positives: Integers
     weight: Integers | None
 
@@ -86,8 +85,7 @@ def area_counts(table: MatchTable, area: int, image_weight: Integers | None = No
         chosen = table.gt_category[counted]
         times = image_weight[table.gt_image[counted]]
         positives = np.bincount(chosen, weights=times, minlength=classes).astype(np.int64)
-    order = np.argsort(place[table.matched], kind="stable")
-    return AreaCounts(area, outside, within, bounds, place, order, positives, weight)
+    return AreaCounts(area, outside, within, bounds, place, positives, weight)
 
 
 def curves(table: MatchTable, shared: AreaCounts) -> Curves:
@@ -98,10 +96,11 @@ def curves(table: MatchTable, shared: AreaCounts) -> Curves:
     that of detections in range, corrected at the few that take an object: linear in those alone.
     """
     classes, thresholds = len(table.categories), len(table.protocol.thresholds)
-    found = table.taken[shared.area][:, shared.order]
-    threshold, hits = np.nonzero(found >= 0)
-    row = table.matched[shared.order[hits]]
-    right = ~table.gt_ignore[shared.area, found[threshold, hits]]
+    found = table.taken[shared.area].ravel()
+    hits = np.flatnonzero(found >= 0)
+    threshold = hits // max(len(table.matched), 1)
+    row = table.matched[hits - threshold * len(table.matched)]
+    right = ~table.gt_ignore[shared.area, found[hits]]
     place = shared.place[row]
     correction = right.astype(np.int64) - ~shared.outside[row]
     times = np.ones(len(row), np.int64) if shared.weight is None else shared.weight[row]

@@ -13,10 +13,10 @@ from linsight.metrics.average_precision.inspection import index_of, known_rows
 from linsight.metrics.average_precision.matching import at_thresholds, best_free, best_then_check, preferences
 from linsight.metrics.average_precision.ordering import descending, group_starts, stable_order
 from linsight.metrics.average_precision.pairing import Measure, Pairs
-from linsight.metrics.average_precision.protocols import DetectionProtocol, protocol
+from linsight.metrics.average_precision.protocols import DetectionProtocol, detection_protocol
 from linsight.metrics.average_precision.tables import Detections, GroundTruth
 
-__all__ = ["MatchTable", "match"]
+__all__ = ["MatchTable", "match_detections"]
 
 Integers = NDArray[np.int64]
 
@@ -78,7 +78,7 @@ class MatchTable:
         return (self.det_area < chosen.least) | (self.det_area > chosen.most)
 
 
-def match(
+def match_detections(
     truth: GroundTruth,
     detections: Detections,
     rules: str | DetectionProtocol = "coco",
@@ -101,7 +101,7 @@ def match(
         ValueError: Unknown images or categories; masks, keypoints or areas missing; masks of different sizes
             in an image; boxes as shares of the image against boxes in pixels.
     """
-    rules = protocol(rules)
+    rules = detection_protocol(rules)
     _check_scales(truth, detections)
     if rules.uncounted == "crowd" and not rules.respect_ignore and (truth.ignore & ~truth.crowd).any():
         warnings.warn(
@@ -141,8 +141,11 @@ def match(
             for r in rules.area_ranges
         ]
     )
-    matched = pairs.detection[group_starts(pairs.detection)]
     score = detections.score[det_row]
+    curve = stable_order(det_category, descending(score))
+    seen = np.zeros(len(det_row), bool)
+    seen[pairs.detection] = True
+    matched = curve[seen[curve]]
     return MatchTable(
         protocol=rules,
         images=images,
@@ -165,7 +168,7 @@ def match(
         pairs=pairs,
         matched=matched,
         taken=_taken(pairs, matched, ignore, crowd[gt_row], rules, len(det_row)),
-        curve=stable_order(det_category, descending(score)),
+        curve=curve,
         measure=measure,
     )
 

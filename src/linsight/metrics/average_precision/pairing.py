@@ -109,27 +109,17 @@ class Measure:
                 self.sigmas or (),
             )
             return Pairs(detection, truth, overlap)
-        crowd = self.crowd[truth]
-        # Most boxes of an image are apart, and that shows in one direction already.
-        left = np.maximum(self.boxes.left[detection], self.truth_boxes.left[truth])
-        near = np.minimum(self.boxes.right[detection], self.truth_boxes.right[truth]) - left > -self.grow
-        detection, truth, crowd = detection[near], truth[near], crowd[near]
-        overlap = box_overlap(
-            self.boxes.take(detection),
-            self.truth_boxes.take(truth),
-            (self.areas[0][detection], self.areas[1][truth]),
-            crowd if crowd.any() else None,
-            self.grow,
+        near, overlap = box_overlap(
+            self.boxes, self.truth_boxes, (detection, truth), self.areas, self.crowd, self.grow
         )
+        detection, truth = detection[near], truth[near]
         if self.kind == "mask":
-            near = overlap > 0
-            detection, truth, crowd = detection[near], truth[near], crowd[near]
             overlap = mask_overlap(
                 self.found_masks,
                 self.masks,
                 (self.detection_order[detection], self.truth_order[truth]),
                 (self.mask_areas[0][detection], self.mask_areas[1][truth]),
-                crowd,
+                self.crowd[truth],
             )
         return Pairs(detection, truth, overlap)
 

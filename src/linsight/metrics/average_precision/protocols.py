@@ -11,8 +11,8 @@ __all__ = [
     "AreaRange",
     "DetectionProtocol",
     "coco",
-    "protocol",
-    "protocols",
+    "detection_protocol",
+    "detection_protocols",
     "ultralytics",
     "voc07",
     "voc10",
@@ -194,13 +194,13 @@ def ultralytics() -> DetectionProtocol:
 PRESETS = {"coco": coco, "voc07": voc07, "voc10": voc10, "ultralytics": ultralytics}
 
 
-def protocols() -> tuple[str, ...]:
+def detection_protocols() -> tuple[str, ...]:
     """The names of the presets."""
     return tuple(PRESETS)
 
 
-def protocol(name: str | DetectionProtocol, **overrides: Any) -> DetectionProtocol:
-    """A preset by name, with fields of one's own: `protocol("coco", max_detections=(1, 10, 300))`.
+def detection_protocol(name: str | DetectionProtocol, **overrides: Any) -> DetectionProtocol:
+    """A preset by name, with fields of one's own: `detection_protocol("coco", max_detections=(1, 10, 300))`.
 
     Raises:
         ValueError: A name that is no preset's; values that `DetectionProtocol` refuses.

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from linsight.metrics.average_precision.curves import area_counts, curves
 from linsight.metrics.average_precision.integrators import average_precisions, interpolated
-from linsight.metrics.average_precision.match_table import MatchTable, match
+from linsight.metrics.average_precision.match_table import MatchTable, match_detections
 from linsight.metrics.average_precision.protocols import DetectionProtocol
 from linsight.metrics.average_precision.tables import Detections, GroundTruth
 
-__all__ = ["AveragePrecisionResult", "accumulate", "average_precision"]
+__all__ = ["AveragePrecisionResult", "accumulate", "evaluate_detections"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class AveragePrecisionResult:
     positives: Int[np.ndarray, "C A"]
 
     @property
-    def protocol(self) -> DetectionProtocol:
+    def detection_protocol(self) -> DetectionProtocol:
         """The protocol of every number here."""
         return self.table.protocol
 
@@ -106,22 +106,23 @@ class AveragePrecisionResult:
         return 0 if area is None else names.index(area)
 
 
-def average_precision(
+def evaluate_detections(
     truth: GroundTruth,
     detections: Detections,
     rules: str | DetectionProtocol = "coco",
     *,
     unknown: Literal["refuse", "drop"] = "refuse",
 ) -> AveragePrecisionResult:
-    """Average precision and recall under a protocol; arguments and errors as `match`.
+    """Average precision and recall under a protocol; arguments and errors as `match_detections`.
 
+    >>> from linsight.metrics import evaluate_detections, detections, ground_truth
     >>> truth = ground_truth(images=[1], categories=[1], image_id=[1], category_id=[1], box=[[0, 0, 9, 9]],
     ...                      box_format="xyxy")
     >>> found = detections(image_id=[1], category_id=[1], score=[0.5], box=[[0, 0, 9, 8]], box_format="xyxy")
-    >>> round(average_precision(truth, found).value, 6)
+    >>> round(evaluate_detections(truth, found).value, 6)
     0.8
     """
-    return accumulate(match(truth, detections, rules, unknown=unknown))
+    return accumulate(match_detections(truth, detections, rules, unknown=unknown))
 
 
 def accumulate(table: MatchTable) -> AveragePrecisionResult:
