@@ -23,10 +23,6 @@ class Corners(NamedTuple):
     width: NDArray[np.float64]
     height: NDArray[np.float64]
 
-    def take(self, rows: NDArray[np.integer]) -> "Corners":
-        """The boxes of these rows."""
-        return Corners(*(column[rows] for column in self))
-
     def area(self, grow: float = 0.0) -> NDArray[np.float64]:
         """(width + grow)(height + grow)."""
         return (self.width + grow) * (self.height + grow)
@@ -57,8 +53,8 @@ def box_overlap(
     """Intersection over union of pairs of rows; over the detection's area where the true box is a `crowd`.
 
     w = min(right) - max(left) + grow, h alike; pairs of w <= 0 or h <= 0 are left out, so that empty boxes
-    overlap nothing; else w h / (A_d + A_t - w h). `grow` is 1 where pixels are counted inclusively (PASCAL VOC);
-    `areas`, of all detections and of all true boxes, have the same `grow`.
+    overlap nothing; else w h / (A_d + A_t - w h). `grow` is 1 where pixels are counted inclusively, as in
+    PASCAL VOC; `areas`, of all detections and of all true boxes, have the same `grow`.
 
     Returns:
         Which pairs overlap, and by how much.

@@ -103,16 +103,18 @@ def curves(table: MatchTable, shared: AreaCounts) -> Curves:
     right = ~table.gt_ignore[shared.area, found[hits]]
     place = shared.place[row]
     correction = right.astype(np.int64) - ~shared.outside[row]
-    times = np.ones(len(row), np.int64) if shared.weight is None else shared.weight[row]
-    correction *= times
+    times = None if shared.weight is None else shared.weight[row]
+    if times is not None:
+        correction *= times
+        right = right * times
     number = table.det_category[row] + threshold * classes
     bounds = np.searchsorted(number, np.arange(classes * thresholds + 1))
     corrected = np.concatenate([[0], np.cumsum(correction)])
-    rights = np.concatenate([[0], np.cumsum(right * times)])
+    rights = np.concatenate([[0], np.cumsum(right)])
     before = np.tile(shared.within[shared.bounds[:-1]], thresholds) + corrected[bounds[:-1]]
     total = np.tile(shared.within[shared.bounds[1:]], thresholds) + corrected[bounds[1:]] - before
     # Images that were not drawn weigh nothing, and are no place of the curve.
-    kept = np.flatnonzero(right & (times > 0))
+    kept = np.flatnonzero(right)
     number = number[kept]
     return Curves(
         right=rights[kept + 1] - rights[bounds[number]],

@@ -10,7 +10,13 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
 from linsight.metrics.average_precision.inspection import index_of, known_rows
-from linsight.metrics.average_precision.matching import at_thresholds, best_free, best_then_check, preferences
+from linsight.metrics.average_precision.matching import (
+    at_thresholds,
+    best_free,
+    best_then_check,
+    counted_first,
+    preferences,
+)
 from linsight.metrics.average_precision.ordering import descending, group_starts, stable_order
 from linsight.metrics.average_precision.pairing import Measure, Pairs
 from linsight.metrics.average_precision.protocols import DetectionProtocol, detection_protocol
@@ -29,10 +35,9 @@ class MatchTable:
     given.
     Columns are numbers of rows of `images` and `categories`, both ascending by id.
 
-    `taken[a, t, i]` is the object that detection `matched[i]` takes in range a at threshold t, or -1; all
-    other
-    detections take none. `curve` sorts detections by category, score, image: the order of the curves.
-    `det_row` and `gt_row` lead to the rows of the tables that were matched.
+    `taken[a, t, i]` is the object that detection `matched[i]` takes in range a at threshold t, or -1; others
+    take none. `curve` sorts detections by category, score, image: the order of the curves, and of
+    `matched`. `det_row` and `gt_row` lead to the rows of the tables that were matched.
     """
 
     protocol: DetectionProtocol
@@ -116,24 +121,20 @@ def match_detections(
     gt_image, gt_category = gt_image[gt_row], gt_category[gt_row]
     det_image, det_category, kept = _places(detections, images, categories, unknown)
     det_row = stable_order(det_category, det_image, descending(detections.score[kept]))
-    det_image, det_category, det_row = det_image[det_row], det_category[det_row], kept[det_row]
+    det_image, det_category = det_image[det_row], det_category[det_row]
     dropped = len(detections) - len(kept)
+    det_row = kept[det_row] if dropped else det_row
     if rules.max_detections_per == "class":
         rank = _ranks(det_category * len(images) + det_image)
     else:
         rank = _ranks_in_image(det_image, detections.score[det_row])
     if rules.limit is not None and (rank >= rules.limit).any():
         kept = rank < rules.limit
-        det_image, det_category, det_row, rank = (
-            det_image[kept],
-            det_category[kept],
-            det_row[kept],
-            rank[kept],
-        )
+        det_image, det_category = det_image[kept], det_category[kept]
+        det_row, rank = det_row[kept], rank[kept]
     measure = Measure(truth, detections, gt_row, det_row, rules)
-    pairs = measure.within(
-        det_category * len(images) + det_image, gt_category * len(images) + gt_image, min(rules.needed)
-    )
+    gt_key = gt_category * len(images) + gt_image
+    pairs = measure.within(det_category * len(images) + det_image, gt_key, min(rules.needed))
     uncounted, crowd = _uncounted(truth, rules)
     ignore = np.stack(
         [
@@ -167,7 +168,7 @@ def match_detections(
         gt_crowd=crowd[gt_row],
         pairs=pairs,
         matched=matched,
-        taken=_taken(pairs, matched, ignore, crowd[gt_row], rules, len(det_row)),
+        taken=_taken(pairs, matched, ignore, crowd[gt_row], gt_key, rules, len(det_row)),
         curve=curve,
         measure=measure,
     )
@@ -178,25 +179,35 @@ def _taken(
     matched: Integers,
     ignore: NDArray[np.bool_],
     crowd: NDArray[np.bool_],
+    gt_group: Integers,
     rules: DetectionProtocol,
     count: int,
-) -> Integers:
+) -> NDArray[np.int32]:
+    """The object of each matched detection, by ranges of area and thresholds."""
     thresholds, objects = len(rules.thresholds), ignore.shape[1]
-    taken = np.full((len(ignore), thresholds * len(matched)), -1)
-    place = np.zeros(count, np.int64)
-    place[matched] = np.arange(len(matched))
+    taken = np.full((len(ignore), thresholds, len(matched)), -1, np.int32)
+    column = np.zeros(count, np.int64)
+    column[matched] = np.arange(len(matched))
     lists = preferences(pairs, rules.tie)
-    lists = lists._replace(detection=place[lists.detection])
-    lists = at_thresholds(lists, rules.needed, len(matched), objects)
+    first = counted_first(lists, ignore[0])
     crowds = np.tile(crowd, thresholds)
-    for row, flags in zip(taken, ignore, strict=True):
-        uncounted = np.tile(flags, thresholds)
-        if rules.matching == "best-free":
-            detection, truth = best_free(lists, uncounted, crowds)
+    for a, uncounted in enumerate(ignore):
+        if rules.matching == "best-then-check":
+            part = at_thresholds(lists, rules.needed, count, objects)
+            detection, truth = best_then_check(part, np.tile(uncounted, thresholds))
         else:
-            detection, truth = best_then_check(lists, uncounted)
-        row[detection] = truth % max(objects, 1)
-    return taken.reshape(len(ignore), thresholds, len(matched))
+            own = counted_first(lists, uncounted)
+            if a:
+                # Few detections overlap several objects, and fewer would rather have another one for its
+                # area: only images and classes where one would are matched again.
+                others = np.unique(gt_group[own.truth[own.truth != first.truth]])
+                own = own.take(np.isin(gt_group[own.truth], others))
+                taken[a] = taken[0]
+                taken[a][:, column[own.detection]] = -1
+            part = at_thresholds(own, rules.needed, count, objects)
+            detection, truth = best_free(part, crowds)
+        taken[a][detection // max(count, 1), column[detection % max(count, 1)]] = truth % max(objects, 1)
+    return taken
 
 
 def _places(

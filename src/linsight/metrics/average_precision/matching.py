@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from linsight.metrics.average_precision.ordering import group_starts
 from linsight.metrics.average_precision.pairing import Pairs
 
-__all__ = ["at_thresholds", "best_free", "best_then_check", "preferences"]
+__all__ = ["at_thresholds", "best_free", "best_then_check", "counted_first", "preferences"]
 
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -21,10 +21,16 @@ def preferences(pairs: Pairs, tie: Literal["first", "last"]) -> Pairs:
     return pairs.take(np.lexsort((truth, -pairs.overlap, pairs.detection)))
 
 
+def counted_first(lists: Pairs, uncounted: Flags) -> Pairs:
+    """Preferences with the objects that count before those that do not, each in the order they had."""
+    later = uncounted[lists.truth]
+    return lists.take(np.argsort(2 * lists.detection + later, kind="stable"))
+
+
 def at_thresholds(pairs: Pairs, needed: Sequence[float], detections: int, objects: int) -> Pairs:
     """The pairs that overlap enough at each threshold, as if each had detections and objects of its own.
 
-    Row d at threshold t becomes d + t * detections; objects alike. All thresholds are then matched at once.
+    Row d at threshold t becomes d + t * detections, objects alike: all thresholds are then matched at once.
     """
     threshold, row = np.nonzero(pairs.overlap >= np.array(needed)[:, None])
     return Pairs(
@@ -34,7 +40,7 @@ def at_thresholds(pairs: Pairs, needed: Sequence[float], detections: int, object
     )
 
 
-def best_free(pairs: Pairs, uncounted: Flags, crowd: Flags) -> tuple[Integers, Integers]:
+def best_free(pairs: Pairs, crowd: Flags) -> tuple[Integers, Integers]:
     """Each detection, by score, takes the best object that is free (COCO).
 
     A free object that counts is preferred to every uncounted one; crowds are always free. Taking turns by
@@ -43,21 +49,17 @@ def best_free(pairs: Pairs, uncounted: Flags, crowd: Flags) -> tuple[Integers, I
     on who comes first (Gale and Shapley 1962). A few rounds, in each all detections at once.
 
     Args:
-        pairs: Those that may match, by preference of each detection (`preferences`); detections are numbered
-            by descending score within an image and class.
-        uncounted, crowd: Flags of the objects.
+        pairs: Those that may match, by preference of each detection (`preferences`, `counted_first`);
+            detections are numbered by descending score within an image and class.
+        crowd: Flags of the objects.
 
     Returns:
         Detections and the object that each takes.
     """
     detection, truth = pairs.detection, pairs.truth
-    later = uncounted[truth]
-    if later.any() and not later.all():
-        order = np.argsort(2 * detection + later, kind="stable")
-        detection, truth = detection[order], truth[order]
     shared = crowd[truth]
     size = len(detection)
-    holder = np.full(len(uncounted), size)
+    holder = np.full(len(crowd), size)
     # A pair that begins a detection's list can not be what the one before it asks for next.
     first = np.ones(size + 1, bool)
     np.not_equal(detection[1:], detection[:-1], out=first[1:-1])
@@ -87,7 +89,7 @@ def best_free(pairs: Pairs, uncounted: Flags, crowd: Flags) -> tuple[Integers, I
 def best_then_check(pairs: Pairs, uncounted: Flags) -> tuple[Integers, Integers]:
     """Each detection looks at its best object alone; the first by score takes it (PASCAL VOC).
 
-    An object that is uncounted may be taken any number of times. Arguments and result as of `best_free`.
+    An object that is `uncounted` may be taken any number of times. The rest is as in `best_free`.
     """
     best = group_starts(pairs.detection)
     detection, truth = pairs.detection[best], pairs.truth[best]

@@ -1,4 +1,4 @@
-"""Stable sorting by counting, and what else is done to arrays sorted into groups."""
+"""Stable sorting by plain sorts, and what else is done to arrays sorted into groups."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ Indices = NDArray[np.int64]
 def descending(scores: NDArray[np.float64]) -> Keys:
     """Unsigned integers whose ascending order is the descending order of `scores`; equal where those are.
 
-    The bits of a float, flipped: 32 of them where every score is a float32, which halves the passes.
+    The bits of a float, flipped: 32 of them where every score is a float32, which saves a sort.
     """
     scores = scores + 0.0  # -0.0 becomes 0.0
     short = scores.astype(np.float32)
@@ -27,21 +27,34 @@ def descending(scores: NDArray[np.float64]) -> Keys:
 def stable_order(*keys: Keys) -> Indices:
     """The stable order by the first key, then the second, and so on; keys are non-negative integers.
 
-    numpy sorts 16-bit integers by counting, so wider keys are sorted 16 bits at a time from the lowest:
-    a quarter of the time of a comparing sort at half a million detections.
+    Keys and the place of each row are packed into integers of 64 bits, whose plain sort is then a stable one:
+    numpy sorts whole numbers several times faster than it finds the order of anything. Where the keys are too
+    wide for one sort, the last are sorted by first.
     """
+    size = len(keys[0])
+    bits = max(size - 1, 0).bit_length()
+    rest = [part for key in keys for part in _halves(key)]
     order: Indices | None = None
-    for key in reversed(keys):
-        most = int(key.max(initial=0))
-        for shift in range(0, max(most.bit_length(), 1), 16):
-            digit = (key >> key.dtype.type(shift)).astype(np.uint16)
-            if order is None:
-                order = np.argsort(digit, kind="stable")
-            else:
-                order = order[np.argsort(digit[order], kind="stable")]
-    if order is None:
-        raise ValueError("keys: expected at least one")
-    return order
+    while rest:
+        packed = np.arange(size, dtype=np.uint64)
+        used = bits
+        while rest and used + rest[-1][1] <= 64:
+            key, width = rest.pop()
+            packed |= (key if order is None else key[order]).astype(np.uint64) << np.uint64(used)
+            used += width
+        packed.sort()
+        place = (packed & np.uint64((1 << bits) - 1)).astype(np.int64)
+        order = place if order is None else order[place]
+    return np.arange(size) if order is None else order
+
+
+def _halves(key: Keys) -> list[tuple[Keys, int]]:
+    """The key and its width in bits, in two parts where it has more than 32."""
+    width = int(key.max(initial=0)).bit_length()
+    if width <= 32:
+        return [(key, width)]
+    low = key & key.dtype.type(0xFFFFFFFF)
+    return [(key >> key.dtype.type(32), width - 32), (low, 32)]
 
 
 def group_starts(key: Keys) -> Indices:

@@ -58,8 +58,8 @@ class Measure:
         self.grow = float(protocol.plus_one)
         self.crowd = truth.crowd[truth_order] & (protocol.uncounted == "crowd")
         self.truth_order, self.detection_order = truth_order, detection_order
-        self.boxes = corners(detections.box, detections.box_format).take(detection_order)
-        self.truth_boxes = corners(truth.box, truth.box_format).take(truth_order)
+        self.boxes = corners(detections.box[detection_order], detections.box_format)
+        self.truth_boxes = corners(truth.box[truth_order], truth.box_format)
         self.detection_area = self.boxes.area()
         self.truth_area = self.truth_boxes.area() if truth.area is None else truth.area[truth_order]
         self.areas = self.detection_area, self.truth_boxes.area()

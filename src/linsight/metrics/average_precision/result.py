@@ -35,7 +35,7 @@ class AveragePrecisionResult:
     positives: Int[np.ndarray, "C A"]
 
     @property
-    def detection_protocol(self) -> DetectionProtocol:
+    def protocol(self) -> DetectionProtocol:
         """The protocol of every number here."""
         return self.table.protocol
 
@@ -152,10 +152,11 @@ def accumulate(table: MatchTable) -> AveragePrecisionResult:
             precision[:, :, full, a] = grid.transpose(0, 2, 1)
             ap[:, full, a] = grid.mean(2)
         number = np.repeat(np.arange(thresholds * classes), np.diff(found.offsets))
+        rank = table.det_rank[found.row]
         for n, limit in enumerate(limits):
-            within = number[table.det_rank[found.row] < limit]
-            right = np.bincount(within, minlength=thresholds * classes).reshape(thresholds, classes)
-            recall[n, :, full, a] = (right[:, full] / shared.positives[full]).T
+            right = np.bincount(number[rank < limit], minlength=thresholds * classes)
+            right = right.reshape(thresholds, classes)[:, full]
+            recall[n, :, full, a] = (right / shared.positives[full]).T
     return AveragePrecisionResult(table, ap, recall, precision, positives)
 
 
