@@ -52,8 +52,7 @@ class AreaCounts(NamedTuple):
     """What the curves of all thresholds of a range of area share.
 
     `within` is the running number of detections in range, by the order of the curve, after a leading 0;
-    `bounds`
-    are the places where classes begin there.
+    `bounds` are the places where classes begin there.
     """
 
     area: int

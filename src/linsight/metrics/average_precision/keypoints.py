@@ -22,10 +22,9 @@ def similarity(
     """OKS = mean over labelled k of exp(-d_k^2 / (8 sigma_k^2 area)), d_k in pixels.
 
     An object without labelled keypoints (visibility 0 all through) is compared with by its box: d_k is how
-    far
-    outside the box of thrice its width and height about it the keypoint lies, and the mean is over all k. The
-    operations and their order are COCO's, so that numbers are equal to the last bit (Lin et al. 2014, arXiv
-    1405.0312; the keypoint task of 2016).
+    far outside the box of thrice its width and height about it the keypoint lies, and the mean is over all k.
+    The operations and their order are COCO's, so that numbers are equal to the last bit (Lin et al. 2014,
+    arXiv 1405.0312; the keypoint task of 2016).
 
     Args:
         truth_box: x, y, w, h.

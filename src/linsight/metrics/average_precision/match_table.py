@@ -32,8 +32,7 @@ class MatchTable:
     """Detections, objects, and who takes whom at every threshold and in every range of area.
 
     Detections are sorted by category, image, descending score; objects by category, image; equal ones as
-    given.
-    Columns are numbers of rows of `images` and `categories`, both ascending by id.
+    given. Columns are numbers of rows of `images` and `categories`, both ascending by id.
 
     `taken[a, t, i]` is the object that detection `matched[i]` takes in range a at threshold t, or -1; others
     take none. `curve` sorts detections by category, score, image: the order of the curves, and of

@@ -85,35 +85,41 @@ class Measure:
             self.found_points = _points(detections.keypoints, joints)[detection_order]
             self.detection_area = extent_area(self.found_points)
 
-    def within(self, detection_key: Integers, truth_key: Integers, least: float) -> Pairs:
-        """All pairs of one key that overlap by `least` or more; both keys are sorted."""
-        found = [
-            pairs.take(pairs.overlap >= least)
-            for detection, truth in _chunks(detection_key, truth_key)
-            for pairs in (self.pairs(detection, truth),)
-        ]
+    def within(
+        self,
+        detection_key: Integers,
+        truth_key: Integers,
+        least: float,
+        rows: tuple[Integers, Integers] | None = None,
+    ) -> Pairs:
+        """All pairs of one key that overlap by `least` or more; both keys are sorted.
+
+        `rows` are those of detections and objects that the keys belong to, all in order where left out; pairs
+        name places among the keys.
+        """
+        found = []
+        for detection, truth in _chunks(detection_key, truth_key):
+            measured = (detection, truth) if rows is None else (rows[0][detection], rows[1][truth])
+            near, overlap = self.overlap(*measured)
+            enough = np.flatnonzero(overlap >= least)
+            near = near[enough]
+            found.append(Pairs(detection[near], truth[near], overlap[enough]))
         if not found:
             return Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
         return Pairs(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
-    def pairs(self, detection: Integers, truth: Integers) -> Pairs:
-        """The overlap of pairs of rows; pairs whose boxes are apart may be left out."""
+    def overlap(self, detection: Integers, truth: Integers) -> tuple[Integers, Floats]:
+        """Which pairs of rows overlap, and by how much; pairs that are apart may be left out."""
         if self.kind == "keypoints":
-            stacked = np.stack([self.truth_boxes.left, self.truth_boxes.top, *self.truth_boxes[4:]], axis=1)
-            overlap = similarity(
-                self.found_points,
-                self.points,
-                stacked,
-                self.truth_area,
-                (detection, truth),
-                self.sigmas or (),
-            )
-            return Pairs(detection, truth, overlap)
-        near, overlap = box_overlap(
-            self.boxes, self.truth_boxes, (detection, truth), self.areas, self.crowd, self.grow
-        )
-        detection, truth = detection[near], truth[near]
+            boxes = self.truth_boxes
+            sides = np.stack([boxes.left, boxes.top, boxes.width, boxes.height], axis=1)
+            points, rows = (self.found_points, self.points), (detection, truth)
+            overlap = similarity(*points, sides, self.truth_area, rows, self.sigmas or ())
+            return np.arange(len(overlap)), overlap
+        rows = detection, truth
+        near, overlap = box_overlap(self.boxes, self.truth_boxes, rows, self.areas, self.crowd, self.grow)
         if self.kind == "mask":
+            detection, truth = detection[near], truth[near]
             overlap = mask_overlap(
                 self.found_masks,
                 self.masks,
@@ -121,7 +127,7 @@ class Measure:
                 (self.mask_areas[0][detection], self.mask_areas[1][truth]),
                 self.crowd[truth],
             )
-        return Pairs(detection, truth, overlap)
+        return near, overlap
 
 
 def _chunks(detection_key: Integers, truth_key: Integers) -> Iterator[tuple[Integers, Integers]]:

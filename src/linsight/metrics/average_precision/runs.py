@@ -16,10 +16,8 @@ def decode_counts(counts: Sequence[Any]) -> tuple[Integers, Integers]:
     """The runs of all masks, one after another, and where each mask's begin: (masks + 1,).
 
     A count is a list of runs or a string. In a string a number is one or more characters; each, minus 48,
-    holds
-    5 bits, lowest first, and 32 if more follow; 16 in the last one is the sign. From the fourth number on,
-    the
-    run is the number plus the run two places before.
+    holds 5 bits, lowest first, and 32 if more follow; 16 in the last one is the sign. From the fourth number
+    on, the run is the number plus the run two places before.
 
     Raises:
         ValueError: Neither of the two; a character outside 0 to o; a number cut off, or of more than 12
