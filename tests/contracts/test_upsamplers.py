@@ -9,7 +9,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from linsight.nn.upsampling import UPSAMPLERS, IndexedMaxPool, Upsampler, make_upsampler, phase_pattern
+from linsight.nn.upsampling import (
+    UPSAMPLERS,
+    FixedScale,
+    IndexedMaxPool,
+    Upsampler,
+    make_upsampler,
+    phase_pattern,
+    resize,
+)
 
 CHANNELS = 4
 SMALL = {"carafe": {"compressed": 2, "window": 3}, "linear_attention": {"dim": 8, "heads": 1}}
@@ -81,6 +89,18 @@ def test_any_larger_size_is_reached_and_a_skip_stands_for_its_size(name: str) ->
         assert y.shape == (1, CHANNELS, *size)
         assert y.isfinite().all()
         assert torch.equal(up(x, skip=maps(1, 3, *size)), y)
+
+
+@pytest.mark.parametrize("name", FREE)
+def test_what_can_only_double_is_cut_at_the_end_or_resized(name: str) -> None:
+    up = make(name, awake=False)
+    if isinstance(up, FixedScale):
+        x = maps(1, CHANNELS, 4, 5)
+        whole = up(x)
+        assert torch.equal(up(x, (7, 9)), whole[:, :, :7, :9])
+        assert torch.equal(up(x, (8, 9)), whole[:, :, :, :9])
+        for size in ((9, 10), (6, 10), (7, 8)):
+            assert torch.equal(up(x, size), resize(whole, size))
 
 
 @pytest.mark.parametrize("name", UPSAMPLERS)

@@ -51,14 +51,14 @@ def test_inputs_may_be_views_of_anything():
 
 
 def test_half_precision_is_summed_in_float32():
-    """256 + 0.5 twelve times over: in bfloat16 nothing would be added."""
-    x = torch.full((1, 1, 1, 25), 0.5)
-    x[..., 12] = 256
-    weights = torch.zeros(1, 625, 1, 25)
-    weights[0, 12 * 25 : 13 * 25] = 1
+    """256 + 0.5 twenty-four times over, down a column: in bfloat16 nothing would be added."""
+    x = torch.full((1, 1, 25, 1), 0.5)
+    x[:, :, 0] = 256
+    weights = torch.zeros(1, 625, 25, 1)
+    weights[0, 12::25] = 1
     y = ops.reassemble(x.bfloat16(), weights.bfloat16())
     assert y.dtype == torch.bfloat16
-    assert y[0, 0, 0, 12].item() == 268
+    assert y[0, 0, 12, 0].item() == 268
 
 
 class Largest(TorchDispatchMode):
