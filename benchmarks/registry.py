@@ -1,7 +1,7 @@
 """Every benchmark, by name."""
 
 from benchmarks.case import Case
-from benchmarks.cases import linear_attention, performer, sampling, scan, state_space
+from benchmarks.cases import linear_attention, performer, sampling, scan, state_space, upsampling
 
 __all__ = ["CASES"]
 
@@ -40,5 +40,10 @@ CASES = {
         help="the selective scan against one operation a token, and against mambapy's log-depth scan",
         tests=("tests/ops/scan",),
         tables=scan.lengths,
+    ),
+    "upsampling": Case(
+        help="CARAFE beside resize and convolution, DySample beside transposed convolution, in training",
+        tests=("tests/contracts/test_upsamplers.py", "tests/nn/upsampling", "tests/ops/test_reassembly.py"),
+        tables=upsampling.training,
     ),
 }

@@ -5,7 +5,7 @@ import torch
 
 from benchmarks import run
 from benchmarks.case import Case, Table
-from benchmarks.cases import linear_attention, scan
+from benchmarks.cases import linear_attention, scan, upsampling
 from benchmarks.machine import machine
 from linsight.profiling import clock as measuring
 
@@ -100,3 +100,13 @@ def test_scans_compute_what_their_definition_says(backward):
         for candidate in table.candidates.values():
             assert candidate.error() < 1e-6
             assert candidate.flops > 0
+
+
+def test_upsamplers_compute_what_their_definition_says():
+    table = upsampling.table((2, 8, 5, 6), "resize_conv", ("carafe", "dysample", "deconv4"), {"carafe": 0.5})
+    for candidate in table.candidates.values():
+        assert candidate.error() < 1e-5
+        assert candidate.flops > 0
+    # 3 x 3 weights at each of the 10 x 12 pixels of the fine grid; 4 x 4 ones at the 5 x 6 of the coarse one.
+    assert table.candidates["resize_conv"].flops == 3 * 2 * 2 * 120 * 8 * 8 * 9
+    assert table.candidates["deconv4"].flops == 3 * 2 * 2 * 30 * 8 * 8 * 16

@@ -1,5 +1,5 @@
 """Networks made of the mixers."""
 
-from linsight.models import sequence
+from linsight.models import sequence, vision
 
-__all__ = ["sequence"]
+__all__ = ["sequence", "vision"]

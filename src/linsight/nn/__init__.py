@@ -1,5 +1,6 @@
 """Small shared modules and functions."""
 
+from linsight.nn import upsampling
 from linsight.nn.feature_maps import FeatureMap, feature_map, feature_maps
 from linsight.nn.glu import GatedMLP
 from linsight.nn.hints import Hinted
@@ -48,4 +49,5 @@ __all__ = [
     "rotary",
     "simple_rms_norm",
     "token_shift",
+    "upsampling",
 ]

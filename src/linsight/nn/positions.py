@@ -1,20 +1,22 @@
 """Rotary positions: the phase of queries and keys turns with their place in the sequence."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Num
 from torch import Tensor
 
 __all__ = ["rotary"]
 
 
 def rotary(
-    x: Float[Tensor, "batch length heads dim"], positions: Int[Tensor, "batch length"], base: float = 10_000.0
+    x: Float[Tensor, "batch length heads dim"],
+    positions: Num[Tensor, "#batch length"],
+    base: float = 10_000.0,
 ) -> Float[Tensor, "batch length heads dim"]:
     """Turn feature pairs (i, i + dim/2) of x by the angle position * base^(-2 i / dim).
 
-    The inner product of two turned vectors depends on the difference of their positions alone. Su et al.
-    2021, arXiv 2104.09864. `dim` must be even. Angles are computed in float32 (float64 for float64 x): a
-    bfloat16 angle is wrong by whole turns beyond position 256.
+    The inner product of two turned vectors depends on the difference of their positions alone, which
+    may be fractions. Su et al. 2021, arXiv 2104.09864. `dim` must be even. Angles are computed in float32
+    (float64 for float64 x): a bfloat16 angle is wrong by whole turns beyond position 256.
     """
     half = x.shape[-1] // 2
     if 2 * half != x.shape[-1]:

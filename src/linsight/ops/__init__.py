@@ -34,6 +34,7 @@ from linsight.ops.linear import (
 from linsight.ops.low_rank import LowRankSystem, low_rank_kernel, low_rank_space, low_rank_space_plan
 from linsight.ops.pattern import Fixed, Part, Pattern, Strided, Window, pattern_attention
 from linsight.ops.pieces import Piece
+from linsight.ops.reassembly import reassemble
 from linsight.ops.rows import take
 from linsight.ops.scan import selective_scan, selective_scan_piece, selective_scan_plan
 
@@ -76,6 +77,7 @@ __all__ = [
     "mixed_chunk_attention",
     "pattern_attention",
     "peaked_attention",
+    "reassemble",
     "ring_attention",
     "selective_scan",
     "selective_scan_piece",

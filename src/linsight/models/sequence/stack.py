@@ -65,6 +65,9 @@ def stacks_in(config: Any) -> Iterator[SequenceConfig]:
     """The stacks that a configuration describes, at any depth."""
     if isinstance(config, SequenceConfig):
         yield config
+    elif isinstance(config, tuple):
+        for part in config:
+            yield from stacks_in(part)
     elif is_dataclass(config):
         for part in fields(config):
             yield from stacks_in(getattr(config, part.name))
@@ -74,8 +77,14 @@ def with_stacks(config: Any, change: Callable[[SequenceConfig], SequenceConfig])
     """The configuration with every stack that it describes changed."""
     if isinstance(config, SequenceConfig):
         return change(config)
+    if isinstance(config, tuple):
+        return tuple(with_stacks(part, change) for part in config)
     parts = {part.name: getattr(config, part.name) for part in fields(config)}
-    inner = {name: with_stacks(part, change) for name, part in parts.items() if is_dataclass(part)}
+    inner = {
+        name: with_stacks(part, change)
+        for name, part in parts.items()
+        if is_dataclass(part) or (isinstance(part, tuple) and any(map(is_dataclass, part)))
+    }
     return replace(config, **inner)
 
 

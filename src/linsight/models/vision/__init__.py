@@ -1,0 +1,45 @@
+"""Networks of vision: pyramid backbones with any mixer, decoders with any upsampler."""
+
+from linsight.models.vision.backbone import Pyramid, PyramidBackbone, PyramidConfig
+from linsight.models.vision.decoders import (
+    DECODERS,
+    FCN,
+    FPN,
+    AnyDecoderConfig,
+    Decoder,
+    DecoderConfig,
+    FCNConfig,
+    FPNConfig,
+    UNet,
+    UNetConfig,
+    climb,
+    decoder_config,
+)
+from linsight.models.vision.dense import DenseConfig, DenseModel
+from linsight.models.vision.parts import ChannelNorm
+from linsight.models.vision.presets import SIZES, pyramid
+from linsight.models.vision.stage import Stage
+
+__all__ = [
+    "DECODERS",
+    "FCN",
+    "FPN",
+    "SIZES",
+    "AnyDecoderConfig",
+    "ChannelNorm",
+    "Decoder",
+    "DecoderConfig",
+    "DenseConfig",
+    "DenseModel",
+    "FCNConfig",
+    "FPNConfig",
+    "Pyramid",
+    "PyramidBackbone",
+    "PyramidConfig",
+    "Stage",
+    "UNet",
+    "UNetConfig",
+    "climb",
+    "decoder_config",
+    "pyramid",
+]

@@ -1,0 +1,32 @@
+"""The table of decoders."""
+
+from dataclasses import fields
+from typing import Any
+
+from linsight.models.vision.decoders.base import DecoderConfig
+from linsight.models.vision.decoders.fcn import FCNConfig
+from linsight.models.vision.decoders.fpn import FPNConfig
+from linsight.models.vision.decoders.unet import UNetConfig
+
+__all__ = ["DECODERS", "AnyDecoderConfig", "decoder_config"]
+
+AnyDecoderConfig = FCNConfig | UNetConfig | FPNConfig
+"""The configuration of one decoder, told apart by `kind`."""
+
+DECODERS: dict[str, type[DecoderConfig]] = {"fcn": FCNConfig, "unet": UNetConfig, "fpn": FPNConfig}
+"""The configurations of all decoders by name."""
+
+
+def decoder_config(kind: str, **options: Any) -> Any:
+    """The configuration of the decoder of this name.
+
+    Raises:
+        ValueError: An unknown kind, or an option that this kind does not have.
+    """
+    if kind not in DECODERS:
+        raise ValueError(f"decoder {kind!r} is not known; choose one of {', '.join(DECODERS)}")
+    known = [option.name for option in fields(DECODERS[kind]) if option.name != "kind"]
+    for option in options:
+        if option not in known:
+            raise ValueError(f"decoder {kind!r} has no option {option!r}; it has {', '.join(known)}")
+    return DECODERS[kind](**options)

@@ -1,0 +1,69 @@
+"""U-Net: level by level, the coarse map grown, joined with the encoder's, and convolved."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from linsight.models.vision.decoders.base import Decoder, DecoderConfig, climb
+from linsight.models.vision.parts import convolve
+from linsight.nn.upsampling import Upsampler, make_upsampler
+
+__all__ = ["UNet", "UNetConfig"]
+
+
+@dataclass(frozen=True)
+class UNetConfig(DecoderConfig):
+    """U-Net; with `unpool` and a backbone that pools, a SegNet with skips."""
+
+    kind: Literal["unet"] = "unet"
+
+    def build(self, channels: Sequence[int], strides: Sequence[int], classes: int) -> "UNet":
+        """The decoder."""
+        return UNet(self, channels, strides, classes)
+
+
+class UNet(Decoder):
+    """At each level x grows to the encoder's map, is joined with it, and passes two 3 x 3 convolutions.
+
+    Ronneberger, Fischer, Brox 2015, arXiv 1505.04597; with max-unpooling, Badrinarayanan et al. 2015, arXiv
+    1511.00561. x has the channels of the encoder's map at each level. The classifier stands at the finest
+    stride, and its logits go to the pixels by bilinear interpolation. Deviations: convolutions are padded,
+    and a norm follows each.
+
+    Raises:
+        ValueError: What `Decoder` refuses; in a call, `unpool` without indices.
+    """
+
+    def __init__(
+        self, config: UNetConfig, channels: Sequence[int], strides: Sequence[int], classes: int
+    ) -> None:
+        super().__init__(channels, strides, classes)
+        pairs = list(zip(self.channels[:-1], self.channels[1:], strict=True))
+        name = config.upsampler
+        self.ups = nn.ModuleList(
+            make_upsampler(name, coarse, fine, skip_channels=fine) for fine, coarse in pairs
+        )
+        self.blocks = nn.ModuleList(
+            nn.Sequential(convolve(2 * fine, fine), convolve(fine, fine)) for fine, _ in pairs
+        )
+        self.classifier = nn.Conv2d(self.channels[0], classes, 1)
+        self.last = make_upsampler("bilinear", classes, scale=self.strides[0])
+
+    def decode(self, maps: Sequence[Tensor], size: tuple[int, int], indices: Sequence[Tensor]) -> Tensor:
+        """From the coarsest map to the pixels."""
+        needs = any(up.uses_indices for up in self.ups)
+        if needs and len(indices) != len(self.ups):
+            raise ValueError(
+                f"indices: expected those of {len(self.ups)} poolings for upsampler 'unpool', got "
+                f"{len(indices)}; a backbone with downsample='pool' has them"
+            )
+        x = maps[-1]
+        for level in reversed(range(len(self.ups))):
+            skip = maps[level]
+            where = indices[level] if needs else None
+            x = climb(cast(Upsampler, self.ups[level]), x, skip.shape[2:], skip=skip, indices=where)
+            x = self.blocks[level](torch.cat([x, skip], dim=1))
+        return climb(self.last, self.classifier(x), size)

@@ -1,0 +1,63 @@
+"""A network for dense prediction: a backbone and a decoder, logits of every pixel."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from linsight.config import Config
+from linsight.models.vision.backbone import PyramidConfig
+from linsight.models.vision.decoders import AnyDecoderConfig, UNetConfig
+
+__all__ = ["DenseConfig", "DenseModel"]
+
+
+@dataclass(frozen=True)
+class DenseConfig(Config):
+    """A backbone, a decoder, and the number of classes."""
+
+    kind: Literal["dense"] = "dense"
+    classes: int = 2
+    backbone: PyramidConfig = field(default_factory=PyramidConfig)
+    decoder: AnyDecoderConfig = field(default_factory=UNetConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built."""
+        if self.classes < 1:
+            raise ValueError(f"classes: expected at least 1, got {self.classes}")
+        if self.decoder.upsampler == "unpool" and self.backbone.downsample != "pool":
+            raise ValueError(
+                "upsampler: 'unpool' needs a backbone with downsample 'pool', "
+                f"got {self.backbone.downsample!r}"
+            )
+
+    def build(self) -> "DenseModel":
+        """The network."""
+        return DenseModel(self)
+
+
+class DenseModel(nn.Module):
+    """Logits of the class of every pixel: `logits = model(images)`, at the size of the images, any size.
+
+    Args:
+        config: See `DenseConfig`.
+
+    Example:
+        >>> import torch
+        >>> DenseConfig(classes=5).build()(torch.rand(1, 3, 33, 47)).shape
+        torch.Size([1, 5, 33, 47])
+    """
+
+    def __init__(self, config: DenseConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = config.backbone.build()
+        self.decoder = config.decoder.build(config.backbone.channels, config.backbone.strides, config.classes)
+
+    def forward(
+        self, images: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch classes height width"]:
+        """Logits `(batch, classes, height, width)` of images `(batch, channels, height, width)` in [0, 1]."""
+        maps, indices = self.backbone(images)
+        return self.decoder(maps, images.shape[2:], indices)
