@@ -1,4 +1,4 @@
-"""`linsight evaluate RUN`: measures a trained run on a split and writes its report."""
+"""`linsight evaluate RUN`: measures a trained run on a split; `evaluate detections`: files of detections."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +10,12 @@ from tyro.conf import Positional, arg
 from linsight.cli.parsing import parse
 
 __all__ = ["Options", "run"]
+
+
+DESCRIPTION = """Measure a trained run on a split.
+
+Files of detections: linsight evaluate detections --help.
+"""
 
 
 @dataclass(frozen=True)
@@ -26,9 +32,11 @@ class Options:
 
 def run(arguments: Sequence[str]) -> int:
     """Evaluate; prints the numbers, and the path of the report last."""
-    options = parse(
-        Options, arguments, prog="linsight evaluate", description="Measure a trained run on a split."
-    )
+    if arguments and arguments[0] == "detections":
+        from linsight.cli import evaluate_detections
+
+        return evaluate_detections.run(arguments[1:])
+    options = parse(Options, arguments, prog="linsight evaluate", description=DESCRIPTION)
     from linsight.cli.evaluation import evaluate
     from linsight.training.run import load_run
 
