@@ -1,4 +1,4 @@
-"""`linsight evaluate detections`: one data set in every format, the numbers of the literature's rules, refusals."""
+"""`linsight evaluate detections`: one data set in every format, known numbers, refusals."""
 
 import json
 
@@ -53,8 +53,8 @@ def places(tmp_path_factory):
     for image, several in TRUTH.items():
         Image.new("L", (SIDE, SIDE)).save(root / "images" / f"{image}.png")
         objects = "".join(
-            f"<object><name>thing</name><difficult>0</difficult><bndbox><xmin>{a + 1}</xmin><ymin>{b + 1}</ymin>"
-            f"<xmax>{c}</xmax><ymax>{d}</ymax></bndbox></object>"
+            f"<object><name>thing</name><difficult>0</difficult><bndbox><xmin>{a + 1}</xmin>"
+            f"<ymin>{b + 1}</ymin><xmax>{c}</xmax><ymax>{d}</ymax></bndbox></object>"
             for a, b, c, d in several
         )
         size = f"<size><width>{SIDE}</width><height>{SIDE}</height><depth>1</depth></size>"
@@ -98,15 +98,13 @@ def evaluated(capsys, *arguments):
 
 
 def of_form(places, form):
+    if form == "coco":
+        return ["--gt", places / "gt.json", "--dt", places / "dt.json"]
+    pair = ["--gt", places / form, "--dt", places / f"{form}-found"]
+    if form == "voc":
+        return pair
     texts = ["--categories", places / "names.txt", "--images", places / "images"]
-    return {
-        "coco": ["--gt", places / "gt.json", "--dt", places / "dt.json"],
-        "voc": ["--gt", places / "voc", "--dt", places / "voc-found"],
-        "yolo": ["--gt", places / "yolo", "--dt", places / "yolo-found", *texts]
-        + ["--gt-format", "yolo", "--dt-format", "yolo"],
-        "xyxy": ["--gt", places / "xyxy", "--dt", places / "xyxy-found", *texts]
-        + ["--gt-format", "xyxy", "--dt-format", "xyxy"],
-    }[form]
+    return [*pair, *texts, "--gt-format", form, "--dt-format", form]
 
 
 @pytest.mark.parametrize("form", ["coco", "voc", "yolo", "xyxy"])
@@ -129,7 +127,8 @@ def test_what_differs_is_said_in_words_and_numbers(places, capsys):
     assert "5 objects of 1 classes in 3 images; 8 detections" in said
     (line,) = [line for line in said if "voc10 says" in line]
     assert line == (
-        "voc10 says 0.8050 where voc07 says 0.8227; with one of voc10's choices voc07 would say: integrator 0.8050"
+        "voc10 says 0.8050 where voc07 says 0.8227; with one of voc10's choices voc07 would say: "
+        "integrator 0.8050"
     )
 
 
@@ -149,7 +148,7 @@ def test_the_page_has_everything_inside(places, tmp_path, capsys):
 
 
 def test_masks_and_keypoints(tmp_path, capsys):
-    """A mask that misses a quarter; seventeen joints 10 pixels off, whose similarity is 0.647 (area 10,000)."""
+    """A mask that misses a quarter; 17 joints 10 pixels off, whose similarity is 0.647 (area 10,000)."""
     joints = np.zeros((17, 3))
     joints[:, :2], joints[:, 2] = np.arange(34).reshape(17, 2) * 10, 2
     off = joints.copy()
