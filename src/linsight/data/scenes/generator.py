@@ -58,7 +58,7 @@ class Scenes:
         border: Mark the pixels that touch an object painted above theirs, from left, right, above or below,
             as 255 in `semantic`.
 
-    Cost: about 1 ms a scene of 96 x 96.
+    Cost: about 1.5 ms a scene of 96 x 96, 3.5 ms of 192 x 192.
 
     Raises ValueError for another size, number or share.
     """
