@@ -42,9 +42,9 @@ def test_indices_that_do_not_exist_are_found_out() -> None:
     y = torch.ones(1, 1, 2, 2)
     good = torch.tensor([[[[0, 2], [8, 10]]]])
     assert up(y, indices=good).sum() == 4
-    for wrong in (-1, 16, 3, 8):
+    for cell, wrong in ((0, -1), (0, 16), (0, 3), (0, 8), (3, 2), (3, 9)):
         bad = good.clone()
-        bad[0, 0, 0, 0] = wrong
+        bad.view(-1)[cell] = wrong
         with pytest.raises(ValueError, match=f"indices: expected those of a pooling .*got {wrong} elsewhere"):
             up(y, indices=bad)
 
