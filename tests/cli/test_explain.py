@@ -18,6 +18,21 @@ def test_adamw_writes_a_page_with_its_numbers_and_pictures(tmp_path, capsys):
     assert (tmp_path / "figures" / "lost.png").stat().st_size > 5000
 
 
+def test_map_has_the_four_numbers_of_the_worked_example(tmp_path, capsys):
+    """Those that every tool must have of it, to the fourth digit."""
+    assert main(["explain", "map", "--out", str(tmp_path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["found"]["protocols"]
+    assert {row["protocol"]: (row["at IoU 0.5"], row["at IoU 0.75"]) for row in told} == {
+        "voc07": ("0.8227", "0.5455"),
+        "voc10": ("0.8050", "0.5000"),
+        "coco": ("0.8069", "0.5050"),
+        "ultralytics": ("0.8000", "0.5719"),
+    }
+    assert main(["explain", "map", "--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "report.html")
+    assert (tmp_path / "figures" / "curve.png").stat().st_size > 5000
+
+
 @pytest.mark.parametrize("words", [[], ["--preset", "tiny"]], ids=str)
 def test_groups_of_a_preset(words, capsys):
     assert main(["explain", "groups", "recall", *words]) == 0
@@ -55,7 +70,7 @@ def test_groups_of_what_the_options_of_train_make_of_a_preset(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["explain"], "expected one of adamw, groups, got nothing"),
+        (["explain"], "expected one of adamw, map, groups, got nothing"),
         (["explain", "sgd"], "got 'sgd'"),
         (["explain", "groups"], "expected a run, a config.json or a task"),
         (["explain", "groups", "nowhere"], "unknown task 'nowhere'; there are: "),

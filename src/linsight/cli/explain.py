@@ -1,4 +1,4 @@
-"""`linsight explain`: what an optimiser does, shown by experiments that run here and now."""
+"""`linsight explain`: what optimisers do and what metrics mean, shown by what is computed here and now."""
 
 import sys
 from collections.abc import Sequence
@@ -8,10 +8,11 @@ from pathlib import Path
 from linsight.cli.parsing import parse
 from linsight.cli.train import parsed
 
-__all__ = ["AdamW", "Groups", "run"]
+__all__ = ["AdamW", "Groups", "Map", "run"]
 
 TOPICS = {
     "adamw": "what decay does in Adam and in AdamW, by two experiments",
+    "map": "four protocols of average precision on one worked example",
     "groups": "who is decayed, and who learns more slowly, in a run or a preset",
 }
 
@@ -23,6 +24,16 @@ class AdamW:
     heatmap: bool = False
     """Also train a small network with every learning rate and decay of three grids: about a minute."""
     out: Path = Path("runs/explain-adamw")
+    """Folder of the page, the figures and the numbers."""
+    json: bool = False
+    """Print the numbers as JSON."""
+
+
+@dataclass(frozen=True)
+class Map:
+    """What `linsight explain map` takes."""
+
+    out: Path = Path("runs/explain-map")
     """Folder of the page, the figures and the numbers."""
     json: bool = False
     """Print the numbers as JSON."""
@@ -49,6 +60,12 @@ def run(arguments: Sequence[str]) -> int:
     topic, *rest = arguments
     if topic == "groups":
         return _groups(rest)
+    if topic == "map":
+        shown = parse(Map, rest, prog="linsight explain map", description=f"Show {TOPICS['map']}.")
+        from linsight.cli.explaining import explain_map
+
+        explain_map(shown.out, as_json=shown.json, command=["linsight", "explain", *arguments])
+        return 0
     options = parse(AdamW, rest, prog="linsight explain adamw", description=f"Show {TOPICS['adamw']}.")
     from linsight.cli.explaining import explain_adamw
 

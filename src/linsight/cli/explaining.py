@@ -13,12 +13,14 @@ import torch
 from linsight import data, optim, reports
 from linsight.cli.progress import watching
 from linsight.cli.tables import columns
+from linsight.metrics.average_precision import worked_example
 from linsight.reports.decay import map_exhibits, shrinkage_exhibits
 from linsight.reports.numbers import plain
+from linsight.reports.protocols import protocol_exhibits
 from linsight.tasks.exhibits import Exhibit, Table
 from linsight.training import RunConfig, from_json
 
-__all__ = ["explain_adamw", "explain_groups", "recorded"]
+__all__ = ["explain_adamw", "explain_groups", "explain_map", "recorded"]
 
 SCALES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 OPTIMISERS = {"Adam, L2 in the gradient": False, "AdamW, decoupled": True}
@@ -80,8 +82,26 @@ def explain_adamw(out: Path, *, heatmap: bool, as_json: bool, command: Sequence[
         numbers=found,
         command=shlex.join(command),
     )
+    _tell(page, exhibits, as_json=as_json)
+
+
+def explain_map(out: Path, *, as_json: bool, command: Sequence[str]) -> None:
+    """What each protocol makes of the worked example; prints as `explain_adamw` does."""
+    exhibits = protocol_exhibits(*worked_example())
+    page = reports.write_folder(
+        out,
+        title="One set of detections, four average precisions",
+        exhibits=exhibits,
+        settings={"example": "five objects of one class in three images, eight detections"},
+        numbers={"protocols": [dict(zip(exhibits[0].columns, row, strict=True)) for row in exhibits[0].rows]},
+        command=shlex.join(command),
+    )
+    _tell(page, exhibits, as_json=as_json)
+
+
+def _tell(page: Path, exhibits: Sequence[Exhibit], *, as_json: bool) -> None:
     if as_json:
-        print((out / "numbers.json").read_text(encoding="utf-8"), end="")
+        print(page.with_name("numbers.json").read_text(encoding="utf-8"), end="")
         return
     for exhibit in exhibits:
         if isinstance(exhibit, Table):

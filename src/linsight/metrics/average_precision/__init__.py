@@ -15,6 +15,9 @@ from linsight.metrics.average_precision.breakdown import (
     precision_recall,
     rows_to_csv,
 )
+from linsight.metrics.average_precision.example import (
+    worked_example,
+)
 from linsight.metrics.average_precision.explain import (
     Explanation,
     explain_protocols,
@@ -88,4 +91,5 @@ __all__ = [
     "ultralytics",
     "voc07",
     "voc10",
+    "worked_example",
 ]
