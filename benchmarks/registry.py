@@ -1,11 +1,16 @@
 """Every benchmark, by name."""
 
 from benchmarks.case import Case
-from benchmarks.cases import linear_attention, performer, sampling, scan, state_space
+from benchmarks.cases import average_precision, linear_attention, performer, sampling, scan, state_space
 
 __all__ = ["CASES"]
 
 CASES = {
+    "average_precision": Case(
+        help="mAP by COCO's protocol beside pycocotools, faster-coco-eval and hotcoco; errors in the numbers",
+        tests=("tests/metrics/average_precision",),
+        tables=average_precision.evaluation,
+    ),
     "linear_attention": Case(
         help="the op against softmax attention, B=1 H=8 D=64, float32",
         tests=("tests/ops/linear",),

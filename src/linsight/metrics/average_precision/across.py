@@ -45,9 +45,7 @@ def pairs_of_images(
     return ImagePairs(detection, truth, pairs)
 
 
-def confusion(
-    table: MatchTable, score: float = 0.25, iou: float = 0.5
-) -> Int[np.ndarray, "called called"]:
+def confusion(table: MatchTable, score: float = 0.25, iou: float = 0.5) -> Int[np.ndarray, "called called"]:
     """How often class r (row) was found as class c (column); the last of each is the background.
 
     Detections of `score` or more, of all classes of an image together, take turns by score; each takes the

@@ -8,7 +8,6 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 
 from linsight.metrics.average_precision.arrays import flags, identifiers, numbers
-from linsight.metrics.average_precision.boxes import BoxFormat
 from linsight.metrics.average_precision.masks import Masks
 from linsight.metrics.average_precision.protocols import DetectionProtocol
 from linsight.metrics.average_precision.result import AveragePrecisionResult, evaluate_detections
@@ -55,7 +54,7 @@ class AveragePrecision:
     """
 
     def __init__(
-        self, categories: Any, *, box_format: BoxFormat = "xyxy", names: Mapping[int, str] | None = None
+        self, categories: Any, *, box_format: str = "xyxy", names: Mapping[int, str] | None = None
     ) -> None:
         self.categories = identifiers(categories, "categories", numeric=True)
         self.box_format, self.names = box_format, dict(names or {})
