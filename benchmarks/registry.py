@@ -6,11 +6,6 @@ from benchmarks.cases import average_precision, linear_attention, performer, sam
 __all__ = ["CASES"]
 
 CASES = {
-    "average_precision": Case(
-        help="mAP by COCO's protocol beside pycocotools, faster-coco-eval and hotcoco; errors in the numbers",
-        tests=("tests/metrics/average_precision",),
-        tables=average_precision.evaluation,
-    ),
     "linear_attention": Case(
         help="the op against softmax attention, B=1 H=8 D=64, float32",
         tests=("tests/ops/linear",),
@@ -45,5 +40,10 @@ CASES = {
         help="the selective scan against one operation a token, and against mambapy's log-depth scan",
         tests=("tests/ops/scan",),
         tables=scan.lengths,
+    ),
+    "average_precision": Case(
+        help="mAP by COCO's protocol beside pycocotools, faster-coco-eval and hotcoco; errors in the numbers",
+        tests=("tests/metrics/average_precision",),
+        tables=average_precision.evaluation,
     ),
 }

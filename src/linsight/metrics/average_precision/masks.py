@@ -162,8 +162,9 @@ class Pieces:
         base = np.cumsum(pixels) - pixels
         # Runs of a mask sum to its pixels, so the running sum over all masks is the numbering.
         ends = np.cumsum(masks.counts)
-        place = np.arange(len(ends)) - np.repeat(masks.offsets[:-1], lengths)
-        filled = np.flatnonzero((place & 1 == 1) & (masks.counts > 0))
+        # Foreground runs are those at odd places of their mask.
+        odd = np.arange(len(ends)) & 1 != np.repeat(masks.offsets[:-1] & 1, lengths)
+        filled = np.flatnonzero(odd & (masks.counts > 0))
         end = ends[filled]
         start = end - masks.counts[filled]
         offsets = np.searchsorted(filled, masks.offsets)

@@ -1,6 +1,6 @@
 """Detections that accumulate: update, merge, sync, compute, with every image counted once."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,7 +62,7 @@ class AveragePrecision:
 
     def reset(self) -> None:
         """Forget all images."""
-        self._images: dict[Hashable, _Image] = {}
+        self._images: dict[Any, _Image] = {}
         self.duplicates = 0
 
     def __len__(self) -> int:
@@ -140,7 +140,7 @@ class AveragePrecision:
         """Evaluate all images under a protocol; see `evaluate_detections`."""
         return evaluate_detections(*self.tables(), rules)
 
-    def _add(self, image_id: Hashable, image: _Image) -> None:
+    def _add(self, image_id: Any, image: _Image) -> None:
         known = self._images.setdefault(image_id, image)
         if known is image:
             return

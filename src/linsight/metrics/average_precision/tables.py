@@ -223,8 +223,8 @@ def _keypoints(keypoints: Any, count: int, widths: Sequence[int]) -> NDArray[np.
 def _extent(points: NDArray[np.float64]) -> NDArray[np.float64]:
     if not points.shape[1]:
         return np.zeros((len(points), 4))
-    places = points[:, :, :2]
-    return np.concatenate([places.min(1), places.max(1)], axis=1)
+    x, y = np.ascontiguousarray(points[:, :, 0].T), np.ascontiguousarray(points[:, :, 1].T)
+    return np.stack([x.min(0), y.min(0), x.max(0), y.max(0)], axis=1)
 
 
 def _once(ids: NDArray[Any], name: str) -> None:
