@@ -1,7 +1,15 @@
 """Every benchmark, by name."""
 
 from benchmarks.case import Case
-from benchmarks.cases import linear_attention, performer, sampling, scan, state_space, upsampling
+from benchmarks.cases import (
+    average_precision,
+    linear_attention,
+    performer,
+    sampling,
+    scan,
+    state_space,
+    upsampling,
+)
 
 __all__ = ["CASES"]
 
@@ -45,5 +53,10 @@ CASES = {
         help="CARAFE beside resize and convolution, DySample beside transposed convolution, in training",
         tests=("tests/contracts/test_upsamplers.py", "tests/nn/upsampling", "tests/ops/test_reassembly.py"),
         tables=upsampling.training,
+    ),
+    "average_precision": Case(
+        help="mAP by COCO's protocol beside pycocotools, faster-coco-eval and hotcoco; errors in the numbers",
+        tests=("tests/metrics/average_precision",),
+        tables=average_precision.evaluation,
     ),
 }

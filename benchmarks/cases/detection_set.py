@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["WIDTH", "DetectionSet", "boxes", "people"]
+__all__ = ["DetectionSet", "boxes", "masks", "people"]
 
 WIDTH, HEIGHT = 640, 480
 CLASSES = 80
@@ -46,6 +46,20 @@ def boxes(images: int = 5000, each: int = 100, seed: int = 0) -> DetectionSet:
         )
         found.append(_found(rng, image, box, category, classes, popularity, each))
     return DetectionSet(images, _stack(truth), _stack(found))
+
+
+def masks(images: int = 1000, each: int = 36, seed: int = 0) -> DetectionSet:
+    """The boxes of another set with blobs of 24 corners in them, as compressed runs in "segmentation"."""
+    data = boxes(images, each, seed)
+    rng = np.random.default_rng(seed + 1)
+    sides = []
+    for side in (data.truth, data.found):
+        runs, area = zip(*(_blob(rng, box) for box in side["box"]), strict=True)
+        columns = {name: value for name, value in side.items() if name != "box"} | {
+            "segmentation": list(runs)
+        }
+        sides.append(columns | ({"area": np.array(area, float)} if "area" in side else {}))
+    return DetectionSet(images, *sides)
 
 
 def people(images: int = 2700, each: int = 20, seed: int = 0) -> DetectionSet:
@@ -133,6 +147,50 @@ def _found(
         "box": np.concatenate([_clip(corner, size), nowhere])[order],
         "score": score[order],
     }
+
+
+def _blob(rng: np.random.Generator, box: NDArray[np.float64]) -> tuple[dict[str, Any], int]:
+    """A polygon about the middle of a box, filled by the crossings of each column, and its area."""
+    angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    radius = rng.uniform(0.7, 1.0, size=24)[:, None]
+    corner = box[:2] + box[2:] / 2 * (1 + radius * np.stack([np.cos(angle), np.sin(angle)], axis=1))
+    after = np.roll(corner, -1, axis=0)
+    first, last = int(box[0]), min(int(np.ceil(box[0] + box[2])), WIDTH)
+    middle = np.arange(first, last)[:, None] + 0.5
+    rises = (corner[:, 0] <= middle) != (after[:, 0] <= middle)
+    slope = (after[:, 1] - corner[:, 1]) / np.where(
+        after[:, 0] == corner[:, 0], 1, after[:, 0] - corner[:, 0]
+    )
+    height = np.where(rises, corner[:, 1] + slope * (middle - corner[:, 0]), np.inf)
+    height = np.clip(np.round(np.sort(height, axis=1)), 0, HEIGHT)
+    bounds = [0]
+    area = 0
+    for column, row in enumerate(height.astype(int).tolist(), first):
+        for low, high in zip(row[::2], row[1::2], strict=True):
+            if low < high:
+                start, stop = column * HEIGHT + low, column * HEIGHT + high
+                area += high - low
+                # Whole columns join.
+                if bounds[-1] == start and len(bounds) > 1:
+                    bounds[-1] = stop
+                else:
+                    bounds += [start, stop]
+    counts = np.diff([*bounds, WIDTH * HEIGHT])
+    return {"size": [HEIGHT, WIDTH], "counts": _string(counts.tolist())}, area
+
+
+def _string(counts: list[int]) -> str:
+    """COCO's compressed runs."""
+    text = []
+    for place, count in enumerate(counts):
+        value = count - counts[place - 2] if place > 2 else count
+        more = True
+        while more:
+            bits = value & 31
+            value >>= 5
+            more = value != (-1 if bits & 16 else 0)
+            text.append(chr(48 + bits + 32 * more))
+    return "".join(text)
 
 
 def _stack(parts: list[dict[str, NDArray[Any]]]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def by_row(truth, found, **flags) -> list[int]:
 def test_every_kind_by_hand():
     assert by_row(TRUTH, FOUND) == [-1, 2, 1, 0, 3, 4]
     found = errors(TRUTH, FOUND)
-    assert found.count == {"Loc": 1, "Cls": 1, "Dupe": 1, "Bkg": 1, "Both": 1, "Miss": 0}
+    assert found.counts == {"Loc": 1, "Cls": 1, "Dupe": 1, "Bkg": 1, "Both": 1, "Miss": 0}
 
 
 def test_the_cost_of_every_kind_by_hand():
@@ -50,20 +50,20 @@ def test_the_cost_of_every_kind_by_hand():
     found = errors(TRUTH, FOUND)
     assert found.ap == pytest.approx(51 / 202)
     # Fourth of four becomes right: 50 of the recalls rise from 0 to 1 / 2.
-    assert found.cost["Loc"] == pytest.approx(50 * 0.5 / 202)
+    assert found.costs["Loc"] == pytest.approx(50 * 0.5 / 202)
     # The third becomes the first of class 2.
-    assert found.cost["Cls"] == pytest.approx(101 / 202)
-    assert [found.cost[kind] for kind in ("Dupe", "Bkg", "Both", "Miss", "FalsePos")] == pytest.approx(
+    assert found.costs["Cls"] == pytest.approx(101 / 202)
+    assert [found.costs[kind] for kind in ("Dupe", "Bkg", "Both", "Miss", "FalsePos")] == pytest.approx(
         [0] * 5
     )
     # One object of class 1 is left, and none of class 2, whose detections count as 0.
-    assert found.cost["FalseNeg"] == pytest.approx(50 / 202)
+    assert found.costs["FalseNeg"] == pytest.approx(50 / 202)
 
 
 def test_an_object_that_nothing_comes_near_is_missed():
     found = errors([*TRUTH, (2, 1, [0, 0, 50, 50])], FOUND)
-    assert found.count["Miss"] == 1
-    assert found.cost["Miss"] > 0
+    assert found.counts["Miss"] == 1
+    assert found.costs["Miss"] > 0
 
 
 def test_detections_on_a_crowd_of_their_class_are_no_errors():
@@ -80,8 +80,8 @@ def test_of_two_kinds_the_first_counts_and_of_two_detections_the_surest_is_mende
     assert by_row(truth, [(1, 1, [0, 0, 100, 40], 0.9)]) == [0]
     near = [(1, 1, [0, 0, 100, 40], 0.8), (1, 1, [0, 0, 100, 45], 0.7)]
     found = errors([(1, 1, [0, 0, 100, 100])], near)
-    assert found.count["Loc"] == 2
-    assert (found.ap, found.cost["Loc"]) == pytest.approx((0.0, 1.0))
+    assert found.counts["Loc"] == 2
+    assert (found.ap, found.costs["Loc"]) == pytest.approx((0.0, 1.0))
 
 
 def test_an_iou_of_half_is_right_or_a_duplicate_and_one_of_a_tenth_is_near():
@@ -95,10 +95,10 @@ def test_an_iou_of_half_is_right_or_a_duplicate_and_one_of_a_tenth_is_near():
 def test_every_detection_is_right_dropped_or_of_one_kind_and_costs_are_not_negative(seed):
     table = match_detections(*random_case(seed, classes=3).tables())
     found = tide(table)
-    assert sum(found.count[kind] for kind in KINDS[:5]) == (found.kind >= 0).sum()
-    assert all(cost >= 0 for cost in found.cost.values())
+    assert sum(found.counts[kind] for kind in KINDS[:5]) == (found.kind >= 0).sum()
+    assert all(cost >= 0 for cost in found.costs.values())
     if found.ap == found.ap:
-        assert found.ap + max(found.cost.values()) <= 1 + 1e-9
+        assert found.ap + max(found.costs.values()) <= 1 + 1e-9
 
 
 def repeated(times: int) -> Case:

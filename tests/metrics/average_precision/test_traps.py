@@ -151,7 +151,7 @@ def test_the_recalls_are_those_of_double_precision():
     assert ((short > exact).sum(), (short < exact).sum()) == (36, 60)
     truth = [(i, 1, BOX) for i in range(100)]
     for right in np.flatnonzero(short > exact)[:8]:
-        found = [(i, 1, BOX, 0.9) for i in range(right)]
+        found = [(i, 1, BOX, 0.9 - i / 1000) for i in range(right)]
         precision = result(truth, found).precision
         assert (precision[0, :, 0, 0] > 0).sum() == right + 1
 

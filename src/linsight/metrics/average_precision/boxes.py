@@ -1,16 +1,15 @@
 """Boxes in four notations, and the overlap of aligned pairs of them."""
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-__all__ = ["BoxFormat", "Corners", "box_overlap", "corners"]
+__all__ = ["Corners", "box_overlap", "corners"]
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
-BoxFormat = Literal["xyxy", "xywh", "cxcywh"]
 
 
 class Corners(NamedTuple):
@@ -28,7 +27,7 @@ class Corners(NamedTuple):
         return (self.width + grow) * (self.height + grow)
 
 
-def corners(box: Float[np.ndarray, "boxes 4"], notation: BoxFormat) -> Corners:
+def corners(box: Float[np.ndarray, "boxes 4"], notation: str) -> Corners:
     """The columns of boxes.
 
     Widths given are kept and corners given are kept, so that no number is rounded twice: COCO's numbers come

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linsight.metrics.average_precision.arrays import numbers
-from linsight.metrics.average_precision.boxes import BoxFormat, corners
+from linsight.metrics.average_precision.boxes import corners
 
 __all__ = ["check_boxes", "check_count", "index_of", "known_rows"]
 
@@ -19,7 +19,7 @@ def check_count(column: Any, name: str, count: int) -> None:
 
 def check_boxes(
     box: NDArray[np.float64],
-    notation: BoxFormat,
+    notation: str,
     image_id: NDArray[Any],
     images: NDArray[Any] | None,
     sizes: Any,

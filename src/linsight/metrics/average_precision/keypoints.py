@@ -49,7 +49,7 @@ def similarity(
     number = labelled.sum(1)
     # Labelled keypoints of an object first, in order: rows of equal length sum as COCO's do.
     order = np.argsort(~labelled, axis=1, kind="stable")
-    x, y = np.ascontiguousarray(detected[:, :, 0]), np.ascontiguousarray(detected[:, :, 1])
+    x, y, x_true, y_true = (np.ascontiguousarray(p[:, :, i]) for p in (detected, truth) for i in (0, 1))
     for count in np.unique(number[rows[1]]):
         pairs = np.flatnonzero(number[rows[1]] == count)
         found, object_ = rows[0][pairs], rows[1][pairs]
@@ -57,8 +57,8 @@ def similarity(
             chosen = order[object_, :count]
             place = found[:, None] * len(sigmas) + chosen
             among = object_[:, None] * len(sigmas) + chosen
-            dx = x.ravel()[place] - truth[:, :, 0].ravel()[among]
-            dy = y.ravel()[place] - truth[:, :, 1].ravel()[among]
+            dx = x.ravel()[place] - x_true.ravel()[among]
+            dy = y.ravel()[place] - y_true.ravel()[among]
             spread = variance[chosen]
         else:
             left, top, width, height = (side[:, None] for side in truth_box[object_].T)
@@ -74,8 +74,8 @@ def extent_area(points: Float[np.ndarray, "detections K two_or_three"]) -> Float
     """Width times height of the keypoints' bounding box, the area of a detection by keypoints."""
     if not points.size:
         return np.zeros(len(points))
-    sides = points[:, :, :2].max(1) - points[:, :, :2].min(1)
-    return sides[:, 0] * sides[:, 1]
+    x, y = np.ascontiguousarray(points[:, :, 0].T), np.ascontiguousarray(points[:, :, 1].T)
+    return (x.max(0) - x.min(0)) * (y.max(0) - y.min(0))
 
 
 def _outside(

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -49,15 +49,15 @@ class Masks:
         return cls(size[:, 0], size[:, 1], counts, offsets)
 
     @classmethod
-    def from_dense(cls, masks: "Bool[np.ndarray, 'masks height width'] | Bool[Tensor, 'masks height width']"):
-        """From booleans."""
+    def from_dense(cls, masks: NDArray[Any] | Tensor) -> "Masks":
+        """From booleans (masks, height, width)."""
         dense = masks.detach().cpu().numpy() if isinstance(masks, Tensor) else np.asarray(masks)
         if dense.ndim != 3 or dense.dtype != bool:
             raise ValueError(
                 f"masks: expected booleans (masks, height, width), got {dense.dtype} {dense.shape}"
             )
         count, height, width = dense.shape
-        columns = dense.transpose(0, 2, 1).reshape(count, -1)
+        columns = dense.transpose(0, 2, 1).reshape(count, height * width)
         # One pixel of background before and one change after: runs are the distances between changes.
         padded = np.zeros((count, columns.shape[1] + 2), bool)
         padded[:, 1:-1] = columns
@@ -162,8 +162,9 @@ class Pieces:
         base = np.cumsum(pixels) - pixels
         # Runs of a mask sum to its pixels, so the running sum over all masks is the numbering.
         ends = np.cumsum(masks.counts)
-        place = np.arange(len(ends)) - np.repeat(masks.offsets[:-1], lengths)
-        filled = np.flatnonzero((place & 1 == 1) & (masks.counts > 0))
+        # Foreground runs are those at odd places of their mask.
+        odd = np.arange(len(ends)) & 1 != np.repeat(masks.offsets[:-1] & 1, lengths)
+        filled = np.flatnonzero(odd & (masks.counts > 0))
         end = ends[filled]
         start = end - masks.counts[filled]
         offsets = np.searchsorted(filled, masks.offsets)

@@ -87,7 +87,7 @@ def match_detections(
     detections: Detections,
     rules: str | DetectionProtocol = "coco",
     *,
-    unknown: Literal["refuse", "drop"] = "refuse",
+    unknown: str = "refuse",
 ) -> MatchTable:
     """Match detections to objects under a protocol.
 
@@ -210,7 +210,7 @@ def _taken(
 
 
 def _places(
-    detections: Detections, images: NDArray[Any], categories: NDArray[Any], unknown: Literal["refuse", "drop"]
+    detections: Detections, images: NDArray[Any], categories: NDArray[Any], unknown: str
 ) -> tuple[Integers, Integers, Integers]:
     """Rows of images and categories of the detections that are kept, and their own rows."""
     if unknown not in ("refuse", "drop"):

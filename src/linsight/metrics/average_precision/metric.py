@@ -1,6 +1,6 @@
 """Detections that accumulate: update, merge, sync, compute, with every image counted once."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,7 +8,6 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 
 from linsight.metrics.average_precision.arrays import flags, identifiers, numbers
-from linsight.metrics.average_precision.boxes import BoxFormat
 from linsight.metrics.average_precision.masks import Masks
 from linsight.metrics.average_precision.protocols import DetectionProtocol
 from linsight.metrics.average_precision.result import AveragePrecisionResult, evaluate_detections
@@ -55,7 +54,7 @@ class AveragePrecision:
     """
 
     def __init__(
-        self, categories: Any, *, box_format: BoxFormat = "xyxy", names: Mapping[int, str] | None = None
+        self, categories: Any, *, box_format: str = "xyxy", names: Mapping[int, str] | None = None
     ) -> None:
         self.categories = identifiers(categories, "categories", numeric=True)
         self.box_format, self.names = box_format, dict(names or {})
@@ -63,7 +62,7 @@ class AveragePrecision:
 
     def reset(self) -> None:
         """Forget all images."""
-        self._images: dict[Hashable, _Image] = {}
+        self._images: dict[Any, _Image] = {}
         self.duplicates = 0
 
     def __len__(self) -> int:
@@ -141,7 +140,7 @@ class AveragePrecision:
         """Evaluate all images under a protocol; see `evaluate_detections`."""
         return evaluate_detections(*self.tables(), rules)
 
-    def _add(self, image_id: Hashable, image: _Image) -> None:
+    def _add(self, image_id: Any, image: _Image) -> None:
         known = self._images.setdefault(image_id, image)
         if known is image:
             return

@@ -15,7 +15,8 @@ def descending(scores: NDArray[np.float64]) -> Keys:
     The bits of a float, flipped: 32 of them where every score is a float32, which saves a sort.
     """
     scores = scores + 0.0  # -0.0 becomes 0.0
-    short = scores.astype(np.float32)
+    with np.errstate(over="ignore"):
+        short = scores.astype(np.float32)
     if np.array_equal(short, scores):
         bits, top = short.view(np.uint32), np.uint32(1 << 31)
     else:

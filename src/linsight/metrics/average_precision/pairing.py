@@ -69,9 +69,7 @@ class Measure:
             self.masks = _masks(truth.masks, len(truth), "ground truth")
             self.found_masks = _masks(detections.masks, len(detections), "detections")
             if truth.area is None and len(truth):
-                raise ValueError(
-                    "area: expected the area of each object, as annotated, beside masks; got none"
-                )
+                raise ValueError("area: expected the annotated area of each object beside masks; got none")
             self.detection_area = self.found_masks.areas()[detection_order]
             self.mask_areas = self.detection_area, self.masks.areas()[truth_order]
         if self.kind == "keypoints":

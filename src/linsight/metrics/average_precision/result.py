@@ -1,7 +1,7 @@
 """Average precision and recall of every class, threshold and range of area, and the numbers made of them."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -111,7 +111,7 @@ def evaluate_detections(
     detections: Detections,
     rules: str | DetectionProtocol = "coco",
     *,
-    unknown: Literal["refuse", "drop"] = "refuse",
+    unknown: str = "refuse",
 ) -> AveragePrecisionResult:
     """Average precision and recall under a protocol; arguments and errors as `match_detections`.
 

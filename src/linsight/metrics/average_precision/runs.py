@@ -66,9 +66,7 @@ def _decode(counts: Sequence[Any], first: int) -> tuple[Integers, Integers]:
     groups = stops - starts
     if groups.max(initial=0) > 11:
         row = first + int(np.searchsorted(ends, stops[np.argmax(groups > 11)], side="right"))
-        raise ValueError(
-            f"counts: expected numbers of at most 12 characters, got a longer one at index {row}"
-        )
+        raise ValueError(f"counts: expected numbers of up to 12 characters, got a longer one at index {row}")
     values = (code[stops] & 31).astype(np.int64)
     values -= (values & 16) << 1
     for place in range(int(groups.max(initial=0)) - 1, -1, -1):

@@ -1,5 +1,6 @@
 """Ground truth and detections as columns of numpy, checked at the door."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linsight.metrics.average_precision.arrays import flags, identifiers, numbers
-from linsight.metrics.average_precision.boxes import BoxFormat
 from linsight.metrics.average_precision.inspection import check_boxes, check_count
 from linsight.metrics.average_precision.masks import Masks
 
@@ -24,7 +24,7 @@ class GroundTruth:
     image_id: NDArray[Any]
     category_id: NDArray[Any]
     box: NDArray[np.float64]
-    box_format: BoxFormat
+    box_format: str
     area: NDArray[np.float64] | None
     crowd: NDArray[np.bool_]
     difficult: NDArray[np.bool_]
@@ -46,7 +46,7 @@ class Detections:
     category_id: NDArray[Any]
     score: NDArray[np.float64]
     box: NDArray[np.float64]
-    box_format: BoxFormat
+    box_format: str
     masks: Masks | None
     keypoints: NDArray[np.float64] | None
 
@@ -61,7 +61,7 @@ def ground_truth(
     image_id: Any,
     category_id: Any,
     box: Any = None,
-    box_format: BoxFormat,
+    box_format: str,
     area: Any = None,
     crowd: Any = None,
     difficult: Any = None,
@@ -139,7 +139,7 @@ def detections(
     category_id: Any,
     score: Any,
     box: Any = None,
-    box_format: BoxFormat,
+    box_format: str,
     masks: Masks | None = None,
     keypoints: Any = None,
     images: Any = None,
@@ -157,6 +157,8 @@ def detections(
 
     Raises:
         ValueError, TypeError: As `ground_truth`; scores that are NaN or infinite.
+
+    Warns if ten detections or more all have one score.
     """
     image_id = identifiers(image_id, "image_id")
     category_id = identifiers(category_id, "category_id", numeric=True)
@@ -178,6 +180,11 @@ def detections(
     )
     for name in ("category_id", "score", "masks"):
         check_count(getattr(found, name), name, count)
+    if count >= 10 and np.ptp(found.score) == 0:
+        warnings.warn(
+            f"score: all {count} detections have the score {found.score[0]:g}, so that their order decides",
+            stacklevel=2,
+        )
     return found
 
 
@@ -216,8 +223,8 @@ def _keypoints(keypoints: Any, count: int, widths: Sequence[int]) -> NDArray[np.
 def _extent(points: NDArray[np.float64]) -> NDArray[np.float64]:
     if not points.shape[1]:
         return np.zeros((len(points), 4))
-    places = points[:, :, :2]
-    return np.concatenate([places.min(1), places.max(1)], axis=1)
+    x, y = np.ascontiguousarray(points[:, :, 0].T), np.ascontiguousarray(points[:, :, 1].T)
+    return np.stack([x.min(0), y.min(0), x.max(0), y.max(0)], axis=1)
 
 
 def _once(ids: NDArray[Any], name: str) -> None:

@@ -30,15 +30,15 @@ class TideErrors(NamedTuple):
     Args:
         ap: At the one threshold, at most `limit` detections of an image (not of an image and class as in
         COCO).
-        count: Of "Loc", "Cls", "Dupe", "Bkg", "Both" and "Miss".
-        cost: Of the same, and of "FalsePos" and "FalseNeg", all errors of that side.
+        counts: Of "Loc", "Cls", "Dupe", "Bkg", "Both" and "Miss".
+        costs: Of the same, and of "FalsePos" and "FalseNeg", all errors of that side.
         kind: Of each row of the match table: the number of its kind in this order, -1 for none.
         limit: Detections of an image.
     """
 
     ap: float
-    count: Mapping[str, int]
-    cost: Mapping[str, float]
+    counts: Mapping[str, int]
+    costs: Mapping[str, float]
     kind: Int[np.ndarray, " D"]
     limit: int
 
