@@ -347,8 +347,10 @@ def test_boxes_of_results_come_from_masks_or_keypoints(file: Path, tmp_path: Pat
     truth = read_coco(write(file, document()))
     path = tmp_path / "results.json"
     random = np.random.default_rng(0)
-    for _ in range(30):
-        mask = random.random((8, 9)) < random.random() * 0.3
+    masks = [random.random((8, 9)) < random.random() * 0.3 for _ in range(30)]
+    around = np.zeros((8, 9), bool)
+    around[5:, 2] = around[:3, 3] = True  # one run, from one column into the next
+    for mask in [*masks, around]:
         runs = from_mask(mask)
         row = {
             "image_id": 7,
