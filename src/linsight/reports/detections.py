@@ -133,7 +133,7 @@ def _errors(result: ap.AveragePrecisionResult) -> Table:
         "Both": "badly placed and the wrong class",
         "Miss": "an object not found",
     }
-    rows = tuple((name, word, errors.count[name], errors.cost[name]) for name, word in words.items())
+    rows = tuple((name, word, errors.counts[name], errors.costs[name]) for name, word in words.items())
     note = (
         f"By TIDE (Bolya et al. 2020, arXiv 2008.08115), of {errors.limit} detections an image at most; the "
         f"last column is what AP at IoU 0.5, {errors.ap:.4f}, would gain without errors of this kind."
