@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from detection_cases import Case, random_case
+from detection_cases import Case, case, random_case
 
 from linsight.metrics import evaluate_detections, ground_truth, match_detections
 from linsight.metrics.average_precision import AreaRange, detection_protocol
@@ -143,3 +143,14 @@ def test_names_and_unknown_detections_are_kept_apart():
     table = match_detections(*found.tables(), unknown="drop")
     assert (table.dropped, len(table.det_row)) == (1, len(case.found["score"]) - 1)
     assert ground_truth(**case.truth, names={1: "cat"}).names == {1: "cat"}
+
+
+def test_a_detection_that_loses_its_object_to_a_range_is_left_without():
+    """In the range the first detection turns from the large object to the small one, which the second had."""
+    truth = [(1, 1, [0, 0, 100, 100]), (1, 1, [0, 0, 100, 70])]
+    found = [(1, 1, [0, 0, 100, 100], 0.9), (1, 1, [0, 0, 100, 60], 0.8)]
+    ranges = (AreaRange("all", 0.0, 1e10), AreaRange("small", 0.0, 1000.0))
+    rules = detection_protocol("coco", thresholds=(0.65,), area_ranges=ranges)
+    table = match_detections(*case(truth, found, area=[10000.0, 500.0]).tables(), rules)
+    assert table.det_gt(area=0).tolist() == [0, 1]
+    assert table.det_gt(area=1).tolist() == [1, -1]

@@ -178,3 +178,14 @@ def test_difficult_is_read_by_voc_and_crowd_by_coco():
 def test_the_plus_one_and_the_protocol_are_told_with_the_number():
     value = result([(1, 1, BOX)], [(1, 1, BOX, 0.9)], detection_protocol("voc07", plus_one=False))
     assert (value.protocol.name, value.protocol.plus_one) == ("voc07", False)
+
+
+@pytest.mark.parametrize(("name", "kept"), [("coco", "last"), ("voc10", "first")])
+def test_of_objects_of_equal_iou_coco_takes_the_last_and_voc_the_first(name, kept):
+    one, other = (1, 1, [0, 0, 100, 100]), (1, 1, [0, 20, 100, 120])
+    found = [(1, 1, [0, 10, 100, 110], 0.9), (1, 1, [0, 0, 100, 95], 0.8)]
+    rules = detection_protocol(name, thresholds=(0.7,), plus_one=False)
+    # The second detection finds the first object, if that is left.
+    order = [one, other] if kept == "last" else [other, one]
+    assert result(order, found, rules).value == pytest.approx(1.0)
+    assert result(order[::-1], found, rules).value == pytest.approx(0.5, abs=0.01)
