@@ -69,12 +69,19 @@ class Session:
         return training.optimizer.lr * factor
 
     def checkpoint(self) -> Checkpoint:
-        """The state after the last step, copied to the CPU, of all ranks. All of them call it."""
-        tensors = {f"model/{name}": tensor for name, tensor in collect_weights(self.model).items()}
+        """The state after the last step, copied to the CPU, of all ranks; all of them call it.
+
+        The first one has it. Shards are gathered one tensor at a time, and others than the first keep none.
+        """
+        keep = self.ranks.first
+        weights = collect_weights(self.model, keep=keep)
+        tensors = {f"model/{name}": tensor for name, tensor in weights.items()}
         optimizer = self.optimizer.state_dict()
         for key, state in optimizer["state"].items():
             for name, value in state.items():
-                tensors[f"optimizer/{key}/{name}"] = whole(value).to("cpu", copy=True).contiguous()
+                gathered = whole(value)
+                if keep:
+                    tensors[f"optimizer/{key}/{name}"] = gathered.to("cpu", copy=True).contiguous()
         for name, state in _random_states(self.device).items():
             for number, part in enumerate(self.ranks.gather(state)[: self.ranks.share[1]]):
                 tensors[f"rng/{_prefix(number)}{name}"] = part
@@ -110,10 +117,12 @@ class Session:
         return [f"{key} was {old}, is {now[key]}" for key, old in before if old != now[key]]
 
     def whole_model(self) -> nn.Module:
-        """The model with whole weights on every rank; all ranks call it."""
+        """The model with whole weights, on the first rank; all ranks call it."""
         if self.ranks.alone or self.ranks.strategy != "fsdp":
             return self.model
-        weights = collect_weights(self.model)
+        weights = collect_weights(self.model, keep=self.ranks.first)
+        if not self.ranks.first:
+            return self.model
         model = self.task.build_model()
         restore_weights(model, weights, where="the ranks")
         return model

@@ -11,17 +11,20 @@ from linsight.training.files import digest_tensors
 __all__ = ["collect_weights", "identity", "like", "restore_weights", "whole"]
 
 
-def collect_weights(model: nn.Module) -> dict[str, Tensor]:
+def collect_weights(model: nn.Module, *, keep: bool = True) -> dict[str, Tensor]:
     """Copies on the CPU of every tensor in the module's state; of tied tensors only the first name.
 
-    Tensors of which this rank has a shard are gathered, by a call of all ranks.
+    Tensors of which this rank has a shard are gathered one after another, by a call of all ranks; a rank that
+    does not `keep` them takes part and returns none.
 
     Raises:
         TypeError: The state holds something that is no tensor.
     """
     weights = {}
     for name, tensor in _unique(model).items():
-        weights[name] = whole(tensor).to("cpu", copy=True).contiguous()
+        gathered = whole(tensor)
+        if keep:
+            weights[name] = gathered.to("cpu", copy=True).contiguous()
     return weights
 
 
