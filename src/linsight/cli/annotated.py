@@ -1,6 +1,7 @@
 """Files of annotations as the metric takes them: the format found or named, boxes between pixels."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,12 +29,14 @@ class Texts:
     categories: Path | None = None
     images: Path | None = None
 
+    @cached_property
     def names(self) -> list[str]:
         """The classes in the order of their ids."""
         if self.categories is None:
             raise ValueError("categories: expected a file with a class on each line, got none")
         return self.categories.read_text(encoding="utf-8").splitlines()
 
+    @cached_property
     def sizes(self) -> dict[str, tuple[int, int]]:
         """Height and width of each picture of the folder, by its name without ending."""
         if self.images is None:
@@ -77,7 +80,7 @@ def read_pair(gt: Path, dt: Path, texts: Texts, *, overlap: Literal["box", "mask
     elif form == "voc":
         truth = annotations.read_voc(gt)
     elif form in LINES:
-        truth = annotations.read_lines(gt, LINES[form], categories=texts.names(), sizes=texts.sizes())
+        truth = annotations.read_lines(gt, LINES[form], categories=texts.names, sizes=texts.sizes)
     else:
         raise ValueError(f"{gt}: expected ground truth, got detections ({form})")
     form = texts.dt if texts.dt != "auto" else annotations.recognise(dt)
@@ -87,7 +90,7 @@ def read_pair(gt: Path, dt: Path, texts: Texts, *, overlap: Literal["box", "mask
         found = annotations.read_voc_detections(dt, truth)
     elif form in LINES:
         lines = Lines(LINES[form].box, relative=LINES[form].relative, score="last")
-        found = annotations.read_lines_detections(dt, lines, categories=texts.names(), sizes=texts.sizes())
+        found = annotations.read_lines_detections(dt, lines, categories=texts.names, sizes=texts.sizes)
     else:
         raise ValueError(f"{dt}: expected detections, got ground truth ({form})")
     for what, table in (("ground truth", truth), ("detections", found)):

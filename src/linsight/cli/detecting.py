@@ -40,7 +40,7 @@ def evaluate(gt: Path, dt: Path, request: Request, texts: Texts) -> None:
         # The pixel that VOC's protocols add is in the boxes already, for all protocols alike.
         rules = [replace(one, plus_one=False) for one in rules]
     results = [ap.evaluate_detections(pair.truth, pair.detections, one) for one in rules]
-    reasons = ap.explain_protocols(pair.truth, pair.detections, rules) if len(rules) > 1 else []
+    reasons = ap.explain_results(pair.truth, pair.detections, results)
     sentences = [_sentence(reason) for reason in reasons]
     if request.page is not None:
         write(request.page, results, sentences, command=request.command)

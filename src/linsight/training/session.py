@@ -15,7 +15,7 @@ from linsight.training.config import RunConfig
 from linsight.training.metrics import Mean
 from linsight.training.ranks import Ranks
 from linsight.training.spreading import SpreadLoss
-from linsight.training.weights import collect_weights, like, restore_weights, whole
+from linsight.training.weights import collect_weights, gathered, like, restore_weights
 
 __all__ = ["Session"]
 
@@ -77,11 +77,12 @@ class Session:
         weights = collect_weights(self.model, keep=keep)
         tensors = {f"model/{name}": tensor for name, tensor in weights.items()}
         optimizer = self.optimizer.state_dict()
-        for key, state in optimizer["state"].items():
-            for name, value in state.items():
-                gathered = whole(value)
-                if keep:
-                    tensors[f"optimizer/{key}/{name}"] = gathered.to("cpu", copy=True).contiguous()
+        moments = {
+            f"optimizer/{key}/{name}": value
+            for key, state in optimizer["state"].items()
+            for name, value in state.items()
+        }
+        tensors |= gathered(moments, keep=keep)
         for name, state in _random_states(self.device).items():
             for number, part in enumerate(self.ranks.gather(state)[: self.ranks.share[1]]):
                 tensors[f"rng/{_prefix(number)}{name}"] = part

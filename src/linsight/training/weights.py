@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from linsight.training.files import digest_tensors
 
-__all__ = ["collect_weights", "identity", "like", "restore_weights", "whole"]
+__all__ = ["collect_weights", "gathered", "identity", "like", "restore_weights", "whole"]
 
 
 def collect_weights(model: nn.Module, *, keep: bool = True) -> dict[str, Tensor]:
@@ -20,12 +20,17 @@ def collect_weights(model: nn.Module, *, keep: bool = True) -> dict[str, Tensor]
     Raises:
         TypeError: The state holds something that is no tensor.
     """
-    weights = {}
-    for name, tensor in _unique(model).items():
-        gathered = whole(tensor)
+    return gathered(_unique(model), keep=keep)
+
+
+def gathered(tensors: Mapping[str, Tensor], *, keep: bool = True) -> dict[str, Tensor]:
+    """Copies on the CPU of named tensors; shards and `keep` as in `collect_weights`."""
+    copies = {}
+    for name, tensor in tensors.items():
+        all_of_it = whole(tensor)
         if keep:
-            weights[name] = gathered.to("cpu", copy=True).contiguous()
-    return weights
+            copies[name] = all_of_it.to("cpu", copy=True).contiguous()
+    return copies
 
 
 def identity(model: nn.Module) -> str:

@@ -21,6 +21,7 @@ from linsight.metrics.average_precision.example import (
 from linsight.metrics.average_precision.explain import (
     Explanation,
     explain_protocols,
+    explain_results,
 )
 from linsight.metrics.average_precision.masks import (
     Masks,
@@ -83,6 +84,7 @@ __all__ = [
     "detections",
     "evaluate_detections",
     "explain_protocols",
+    "explain_results",
     "ground_truth",
     "match_detections",
     "precision_recall",

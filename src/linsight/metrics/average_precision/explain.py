@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from linsight.metrics.average_precision.match_table import MatchTable
-from linsight.metrics.average_precision.protocols import DetectionProtocol, detection_protocol
-from linsight.metrics.average_precision.result import evaluate_detections
+from linsight.metrics.average_precision.protocols import DetectionProtocol
+from linsight.metrics.average_precision.result import AveragePrecisionResult, evaluate_detections
 from linsight.metrics.average_precision.tables import Detections, GroundTruth
 
-__all__ = ["Explanation", "explain_protocols"]
+__all__ = ["Explanation", "explain_protocols", "explain_results"]
 
 CHOICES = {
     "thresholds": ("thresholds",),
@@ -62,30 +62,40 @@ def explain_protocols(
     """
     if len(rules) < 2:
         raise ValueError(f"rules: expected two protocols or more, got {len(rules)}")
-    first, *others = (detection_protocol(rule) for rule in rules)
-    base = evaluate_detections(truth, detections, first)
-    return [_explain(truth, detections, base.value, base.table, other, most) for other in others]
+    results = [evaluate_detections(truth, detections, rule) for rule in rules]
+    return explain_results(truth, detections, results, most=most)
+
+
+def explain_results(
+    truth: GroundTruth,
+    detections: Detections,
+    results: Sequence[AveragePrecisionResult],
+    *,
+    most: int = 10,
+) -> list[Explanation]:
+    """As `explain_protocols`, from what the protocols have said of these detections already."""
+    first, *others = results
+    return [_explain(truth, detections, first, other, most) for other in others]
 
 
 def _explain(
     truth: GroundTruth,
     detections: Detections,
-    value: float,
-    table: MatchTable,
-    other: DetectionProtocol,
+    base: AveragePrecisionResult,
+    result: AveragePrecisionResult,
     most: int,
 ) -> Explanation:
-    first, result = table.protocol, evaluate_detections(truth, detections, other)
+    first, other = base.protocol, result.protocol
     changes = {}
     for name, fields in CHOICES.items():
         theirs: dict[str, Any] = {field: getattr(other, field) for field in fields}
         if theirs != {field: getattr(first, field) for field in fields}:
             changes[name] = evaluate_detections(truth, detections, replace(first, **theirs)).value
-    one, two = _verdicts(table, len(detections)), _verdicts(result.table, len(detections))
+    one, two = _verdicts(base.table, len(detections)), _verdicts(result.table, len(detections))
     rows = np.flatnonzero(one != two)[:most].tolist()
     return Explanation(
         (first.name, other.name),
-        (value, result.value),
+        (base.value, result.value),
         changes,
         rows,
         [(str(one[row]), str(two[row])) for row in rows],
