@@ -1,8 +1,8 @@
 """The table of densities of pixels and the short way to build one."""
 
-from dataclasses import fields
 from typing import Any
 
+from linsight.config import of_kind
 from linsight.densities.deepnade import DeepNADEConfig
 from linsight.densities.fvsbn import FVSBNConfig
 from linsight.densities.gated_pixelcnn import GatedPixelCNNConfig
@@ -39,13 +39,7 @@ def config(kind: str, **options: Any) -> Any:
     Raises:
         ValueError: An unknown kind, or an option that this kind does not have.
     """
-    if kind not in _CONFIGS:
-        raise ValueError(f"density {kind!r} is not known; choose one of {', '.join(_CONFIGS)}")
-    known = [option.name for option in fields(_CONFIGS[kind]) if option.name != "kind"]
-    for option in options:
-        if option not in known:
-            raise ValueError(f"density {kind!r} has no option {option!r}; it has {', '.join(known)}")
-    return _CONFIGS[kind](**options)
+    return of_kind("density", _CONFIGS, kind, options)
 
 
 def build(kind: str, **options: Any) -> PixelDensity:

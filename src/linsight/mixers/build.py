@@ -1,8 +1,9 @@
 """The table of mixers and the short way to build one."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from linsight.config import of_kind
 from linsight.mixers.base import Form, Mixer, MixerConfig
 from linsight.mixers.bidirectional import Bidirectional
 from linsight.mixers.diag_attention import DiagAttentionConfig
@@ -131,13 +132,7 @@ def config(kind: str, **options: Any) -> Any:
     Raises:
         ValueError: An unknown kind, or an option that this kind does not have.
     """
-    if kind not in _CONFIGS:
-        raise ValueError(f"mixer {kind!r} is not known; choose one of {', '.join(_CONFIGS)}")
-    known = [option.name for option in fields(_CONFIGS[kind]) if option.name != "kind"]
-    for option in options:
-        if option not in known:
-            raise ValueError(f"mixer {kind!r} has no option {option!r}; it has {', '.join(known)}")
-    return _CONFIGS[kind](**options)
+    return of_kind("mixer", _CONFIGS, kind, options)
 
 
 def build(kind: str, *, dim: int, causal: bool = True, **options: Any) -> Mixer:

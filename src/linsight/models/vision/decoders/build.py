@@ -1,8 +1,8 @@
 """The table of decoders."""
 
-from dataclasses import fields
 from typing import Any
 
+from linsight.config import of_kind
 from linsight.models.vision.decoders.base import DecoderConfig
 from linsight.models.vision.decoders.fcn import FCNConfig
 from linsight.models.vision.decoders.fpn import FPNConfig
@@ -23,10 +23,4 @@ def decoder_config(kind: str, **options: Any) -> Any:
     Raises:
         ValueError: An unknown kind, or an option that this kind does not have.
     """
-    if kind not in DECODERS:
-        raise ValueError(f"decoder {kind!r} is not known; choose one of {', '.join(DECODERS)}")
-    known = [option.name for option in fields(DECODERS[kind]) if option.name != "kind"]
-    for option in options:
-        if option not in known:
-            raise ValueError(f"decoder {kind!r} has no option {option!r}; it has {', '.join(known)}")
-    return DECODERS[kind](**options)
+    return of_kind("decoder", DECODERS, kind, options)
