@@ -10,12 +10,13 @@ from linsight.tasks.classify import ClassifyConfig
 from linsight.tasks.generate import GenerateConfig
 from linsight.tasks.language import LanguageConfig
 from linsight.tasks.recall import RecallConfig
+from linsight.tasks.segment import SegmentConfig
 
 __all__ = ["Precision", "PublishedConfig", "RunConfig", "TaskConfig", "TrainingConfig"]
 
 Precision = Literal["float32", "bfloat16"]
 
-TaskConfig = ClassifyConfig | GenerateConfig | LanguageConfig | RecallConfig
+TaskConfig = ClassifyConfig | GenerateConfig | LanguageConfig | RecallConfig | SegmentConfig
 """Any task's configuration, told apart by `kind`; it has `build() -> Task`."""
 
 
