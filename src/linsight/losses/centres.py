@@ -126,16 +126,13 @@ def centre_focal_loss(
             raise ValueError(f"{name}: expected at least 0, got {value}")
     x = logits.to(accumulator_dtype(logits.dtype))
     centre = heat == 1
-    if ignored is not None:
-        # Chosen before any arithmetic: a cell that does not count may hold NaN.
-        off = ignored[:, None] & ~centre
-        x = torch.where(off, 0.0, x)
+    off = torch.zeros_like(centre) if ignored is None else ignored[:, None] & ~centre
+    # Chosen before any arithmetic: a cell that does not count may hold NaN.
+    x = torch.where(off, 0.0, x)
     p = x.sigmoid()
     at = (1 - p) ** alpha * F.logsigmoid(x)
     away = (1 - heat.to(x.dtype)) ** beta * p**alpha * F.logsigmoid(-x)
-    if ignored is not None:
-        away = torch.where(off, 0.0, away)
-    loss = -torch.where(centre, at, away).flatten(1).sum(1)
+    loss = -torch.where(centre, at, away.masked_fill(off, 0.0)).flatten(1).sum(1)
     return (loss / centre.flatten(1).sum(1).clamp_min(1)).mean()
 
 
