@@ -17,9 +17,7 @@ __all__ = ["Precision", "PublishedConfig", "RunConfig", "TaskConfig", "TrainingC
 
 Precision = Literal["float32", "bfloat16"]
 
-TaskConfig = (
-    ClassifyConfig | DetectConfig | GenerateConfig | LanguageConfig | RecallConfig | SegmentConfig
-)
+TaskConfig = ClassifyConfig | DetectConfig | GenerateConfig | LanguageConfig | RecallConfig | SegmentConfig
 """Any task's configuration, told apart by `kind`; it has `build() -> Task`."""
 
 
