@@ -10,6 +10,17 @@ from linsight.ops.blocked import (
     toeplitz,
     weighted_attention,
 )
+from linsight.ops.boxes import (
+    NOTATIONS,
+    OVERLAPS,
+    box_area,
+    box_clip,
+    box_convert,
+    box_overlap,
+    nms,
+    nms_mask,
+    pairwise_overlap,
+)
 from linsight.ops.delta import delta_rule, delta_rule_piece, delta_rule_plan, dplr_delta_rule
 from linsight.ops.diagonal import (
     align_right,
@@ -51,6 +62,8 @@ from linsight.ops.rows import take
 from linsight.ops.scan import selective_scan, selective_scan_piece, selective_scan_plan
 
 __all__ = [
+    "NOTATIONS",
+    "OVERLAPS",
     "WEIGHTS",
     "Fixed",
     "LowRankSystem",
@@ -69,6 +82,10 @@ __all__ = [
     "angular_error",
     "block_attention",
     "block_plan",
+    "box_area",
+    "box_clip",
+    "box_convert",
+    "box_overlap",
     "bucket_attention",
     "delta_rule",
     "delta_rule_piece",
@@ -93,6 +110,9 @@ __all__ = [
     "low_rank_space_plan",
     "mean_direction",
     "mixed_chunk_attention",
+    "nms",
+    "nms_mask",
+    "pairwise_overlap",
     "pattern_attention",
     "peaked_attention",
     "reassemble",
