@@ -173,7 +173,7 @@ def test_a_curve_of_unequal_lengths_is_refused() -> None:
 
 
 def test_a_table_is_no_picture() -> None:
-    with pytest.raises(TypeError, match="exhibit: expected a Grid, Heatmap or Curves, got Table"):
+    with pytest.raises(TypeError, match="exhibit: expected a Grid, Pictures, Heatmap or Curves, got Table"):
         draw(Table("t", "", (), ()))
 
 

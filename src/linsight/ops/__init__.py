@@ -10,6 +10,17 @@ from linsight.ops.blocked import (
     toeplitz,
     weighted_attention,
 )
+from linsight.ops.boxes import (
+    NOTATIONS,
+    OVERLAPS,
+    box_area,
+    box_clip,
+    box_convert,
+    box_overlap,
+    nms,
+    nms_mask,
+    pairwise_overlap,
+)
 from linsight.ops.delta import delta_rule, delta_rule_piece, delta_rule_plan, dplr_delta_rule
 from linsight.ops.diagonal import (
     align_right,
@@ -20,6 +31,18 @@ from linsight.ops.diagonal import (
     diagonal_space_plan,
     discretise_diagonal,
     fft_convolution,
+)
+from linsight.ops.directions import (
+    angle_residual,
+    angular_error,
+    exp_map,
+    log_area_ratio,
+    log_map,
+    mean_direction,
+    rotation_matrix,
+    to_pitchyaw,
+    to_vector,
+    wrap_angle,
 )
 from linsight.ops.hashing import Rings, angular_buckets, bucket_attention, ring_attention
 from linsight.ops.linear import (
@@ -39,6 +62,8 @@ from linsight.ops.rows import take
 from linsight.ops.scan import selective_scan, selective_scan_piece, selective_scan_plan
 
 __all__ = [
+    "NOTATIONS",
+    "OVERLAPS",
     "WEIGHTS",
     "Fixed",
     "LowRankSystem",
@@ -52,9 +77,15 @@ __all__ = [
     "Window",
     "accumulator_dtype",
     "align_right",
+    "angle_residual",
     "angular_buckets",
+    "angular_error",
     "block_attention",
     "block_plan",
+    "box_area",
+    "box_clip",
+    "box_convert",
+    "box_overlap",
     "bucket_attention",
     "delta_rule",
     "delta_rule_piece",
@@ -66,24 +97,35 @@ __all__ = [
     "diagonal_space_plan",
     "discretise_diagonal",
     "dplr_delta_rule",
+    "exp_map",
     "fft_convolution",
     "global_linear_attention",
     "linear_attention",
     "linear_attention_piece",
     "linear_attention_plan",
+    "log_area_ratio",
+    "log_map",
     "low_rank_kernel",
     "low_rank_space",
     "low_rank_space_plan",
+    "mean_direction",
     "mixed_chunk_attention",
+    "nms",
+    "nms_mask",
+    "pairwise_overlap",
     "pattern_attention",
     "peaked_attention",
     "reassemble",
     "ring_attention",
+    "rotation_matrix",
     "selective_scan",
     "selective_scan_piece",
     "selective_scan_plan",
     "take",
+    "to_pitchyaw",
+    "to_vector",
     "toeplitz",
     "weighted_attention",
     "without_autocast",
+    "wrap_angle",
 ]

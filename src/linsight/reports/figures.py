@@ -1,4 +1,4 @@
-"""Draws what a task shows: grids, heatmaps and curves to PNG, without matplotlib's global state."""
+"""Draws what a task shows: grids, pictures, heatmaps and curves to PNG, without matplotlib's global state."""
 
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogFormatter, NullFormatter
 
 from linsight.reports.grids import draw_grid
-from linsight.tasks.exhibits import Curves, Exhibit, Grid, Heatmap
+from linsight.reports.pictures import draw_pictures
+from linsight.tasks.exhibits import Curves, Exhibit, Grid, Heatmap, Pictures
 
 __all__ = ["draw", "save"]
 
@@ -29,7 +30,7 @@ MANY_SERIES = 6
 def draw(exhibit: Exhibit, *, inches: float = 7.2) -> Figure:
     """The picture of an exhibit; its title and note belong to the page around it.
 
-    `inches` is the width of curves; grids and heatmaps have the size of what they show.
+    `inches` is the width of curves; grids, pictures and heatmaps have the size of what they show.
 
     Raises:
         ValueError: Shapes and labels that do not fit, named with the exhibit.
@@ -37,11 +38,13 @@ def draw(exhibit: Exhibit, *, inches: float = 7.2) -> Figure:
     """
     if isinstance(exhibit, Grid):
         return draw_grid(exhibit)
+    if isinstance(exhibit, Pictures):
+        return draw_pictures(exhibit)
     if isinstance(exhibit, Heatmap):
         return _draw_heatmap(exhibit)
     if isinstance(exhibit, Curves):
         return _draw_curves(exhibit, inches)
-    raise TypeError(f"exhibit: expected a Grid, Heatmap or Curves, got {type(exhibit).__name__}")
+    raise TypeError(f"exhibit: expected a Grid, Pictures, Heatmap or Curves, got {type(exhibit).__name__}")
 
 
 def save(exhibit: Exhibit, path: Path, *, inches: float = 7.2) -> Path:

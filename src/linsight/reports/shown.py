@@ -5,7 +5,7 @@ from pathlib import Path
 
 from linsight.reports.figures import save
 from linsight.reports.page import Picture
-from linsight.tasks.exhibits import Exhibit, Grid, Table, Text
+from linsight.tasks.exhibits import Exhibit, Grid, Pictures, Table, Text
 
 __all__ = ["picture", "shown"]
 
@@ -23,4 +23,4 @@ def shown(exhibits: Sequence[Exhibit], figures: Path, *, suffix: str = "") -> li
 def picture(exhibit: Exhibit, path: Path, *, inches: float = 7.2) -> Picture:
     """The exhibit, drawn to a file; `inches` is the width of curves."""
     save(exhibit, path, inches=inches)
-    return Picture(exhibit.title, exhibit.note, path.read_bytes(), isinstance(exhibit, Grid))
+    return Picture(exhibit.title, exhibit.note, path.read_bytes(), isinstance(exhibit, (Grid, Pictures)))

@@ -1,17 +1,35 @@
 """Tasks: data, model, loss and evaluation of one problem each, in plain torch."""
 
 from linsight.tasks.base import Batch, ComparedConfig, Progress, Split, Task
-from linsight.tasks.exhibits import Curves, Evaluation, Exhibit, Grid, Heatmap, Table, Text
+from linsight.tasks.exhibits import (
+    Box,
+    Curves,
+    Evaluation,
+    Exhibit,
+    Grid,
+    Heatmap,
+    Line,
+    Picture,
+    Pictures,
+    Role,
+    Table,
+    Text,
+)
 
 __all__ = [
     "Batch",
+    "Box",
     "ComparedConfig",
     "Curves",
     "Evaluation",
     "Exhibit",
     "Grid",
     "Heatmap",
+    "Line",
+    "Picture",
+    "Pictures",
     "Progress",
+    "Role",
     "Split",
     "Table",
     "Task",

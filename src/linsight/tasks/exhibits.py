@@ -2,10 +2,27 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
-__all__ = ["Curves", "Evaluation", "Exhibit", "Grid", "Heatmap", "Table", "Text"]
+__all__ = [
+    "Box",
+    "Curves",
+    "Evaluation",
+    "Exhibit",
+    "Grid",
+    "Heatmap",
+    "Line",
+    "Picture",
+    "Pictures",
+    "Role",
+    "Table",
+    "Text",
+]
+
+Role = Literal["truth", "found", "wrong"]
+"""What a mark on a picture is: what is there, what a model found, and what it should not have found."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +46,44 @@ class Grid:
     columns: int
     row_labels: tuple[str, ...] = ()
     column_labels: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle on a picture: (x0, y0, x1, y1) in pixels, continuous edges; `text` stands above it."""
+
+    xyxy: tuple[float, float, float, float]
+    text: str = ""
+    role: Role = "found"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line through points (x, y) in pixels, pixel 0 centred at 0.0; one point is a dot."""
+
+    points: tuple[tuple[float, float], ...]
+    role: Role = "found"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A colour image (height, width, 3) in [0, 1], and what is marked on it."""
+
+    image: np.ndarray
+    caption: str = ""
+    boxes: tuple[Box, ...] = ()
+    lines: tuple[Line, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Colour pictures of any sizes, laid out row by row, `columns` to a row, each over its caption."""
+
+    name: str
+    title: str
+    pictures: tuple[Picture, ...]
+    columns: int
     note: str = ""
 
 
@@ -75,7 +130,7 @@ class Text:
     note: str = ""
 
 
-Exhibit = Table | Grid | Heatmap | Curves | Text
+Exhibit = Table | Grid | Pictures | Heatmap | Curves | Text
 
 
 @dataclass(frozen=True)
