@@ -7,6 +7,7 @@ from linsight.config import Config
 from linsight.models.sequence import TokenModelConfig
 from linsight.optim import AdamWConfig, OptimizerConfig, ScheduleConfig, WarmupCosineConfig
 from linsight.tasks.classify import ClassifyConfig
+from linsight.tasks.detect import DetectConfig
 from linsight.tasks.generate import GenerateConfig
 from linsight.tasks.language import LanguageConfig
 from linsight.tasks.recall import RecallConfig
@@ -16,7 +17,7 @@ __all__ = ["Precision", "PublishedConfig", "RunConfig", "TaskConfig", "TrainingC
 
 Precision = Literal["float32", "bfloat16"]
 
-TaskConfig = ClassifyConfig | GenerateConfig | LanguageConfig | RecallConfig | SegmentConfig
+TaskConfig = ClassifyConfig | DetectConfig | GenerateConfig | LanguageConfig | RecallConfig | SegmentConfig
 """Any task's configuration, told apart by `kind`; it has `build() -> Task`."""
 
 

@@ -11,6 +11,7 @@ from linsight.training.presets.classify import (
     classify_smnist,
     classify_tiny,
 )
+from linsight.training.presets.detect import detect_default, detect_tiny
 from linsight.training.presets.generate import GENERATE
 from linsight.training.presets.language import language_default, language_mamba, language_tiny
 from linsight.training.presets.recall import recall_default, recall_tiny
@@ -27,6 +28,7 @@ PRESETS: dict[str, dict[str, Callable[[], RunConfig]]] = {
         "smnist": classify_smnist,
         "tiny": classify_tiny,
     },
+    "detect": {"default": detect_default, "tiny": detect_tiny},
     "generate": GENERATE,
     "language": {"default": language_default, "mamba": language_mamba, "tiny": language_tiny},
     "recall": {"default": recall_default, "tiny": recall_tiny},
