@@ -37,6 +37,7 @@ from linsight.metrics.average_precision import (
     tide,
 )
 from linsight.metrics.base import Estimate, SumMetric
+from linsight.metrics.boundaries import BoundaryCounts, boundary_counts, boundary_f
 from linsight.metrics.calibration import (
     Calibration,
     CalibrationError,
@@ -57,6 +58,12 @@ from linsight.metrics.classification import (
     confusion_update,
 )
 from linsight.metrics.likelihood import NegativeLogLikelihood, NLLSums, bits_per_dim, nll_compute, nll_update
+from linsight.metrics.segmentation import (
+    Segmentation,
+    SegmentationResult,
+    pixel_confusion,
+    segmentation_result,
+)
 
 __all__ = [
     "Accuracy",
@@ -67,6 +74,7 @@ __all__ = [
     "AreaRange",
     "AveragePrecision",
     "AveragePrecisionResult",
+    "BoundaryCounts",
     "Calibration",
     "CalibrationError",
     "CalibrationSums",
@@ -85,6 +93,8 @@ __all__ = [
     "NLLSums",
     "NegativeLogLikelihood",
     "PrecisionRecall",
+    "Segmentation",
+    "SegmentationResult",
     "SumMetric",
     "TideErrors",
     "accuracy_compute",
@@ -94,6 +104,8 @@ __all__ = [
     "bits_per_dim",
     "bootstrap",
     "bootstrap_difference",
+    "boundary_counts",
+    "boundary_f",
     "calibration_compute",
     "calibration_update",
     "class_nll_update",
@@ -110,7 +122,9 @@ __all__ = [
     "match_detections",
     "nll_compute",
     "nll_update",
+    "pixel_confusion",
     "precision_recall",
     "rows_to_csv",
+    "segmentation_result",
     "tide",
 ]
