@@ -8,8 +8,9 @@ from typing import Any, Literal
 from linsight.cli.annotated import Pair, Texts, read_pair
 from linsight.cli.tables import columns
 from linsight.metrics import average_precision as ap
-from linsight.reports.detections import class_table, number_table, write
+from linsight.reports.detections import write
 from linsight.reports.numbers import plain
+from linsight.tasks.detections import class_table, number_table
 
 __all__ = ["Request", "evaluate"]
 

@@ -30,6 +30,9 @@ VERBS = {
     "sample": Verb(
         "linsight.cli.sample", "sample RUN [options]", "draw from a trained run, save the picture"
     ),
+    "predict": Verb(
+        "linsight.cli.predict", "predict TASK IMAGE [options]", "what a trained run says of a picture"
+    ),
     "compress": Verb(
         "linsight.cli.compress",
         "compress IMAGES --out FILE",

@@ -1,6 +1,7 @@
 """Command lines to dataclasses by tyro, with every mistake as one line."""
 
 import contextlib
+import difflib
 import io
 import re
 from collections.abc import Collection, Sequence
@@ -15,7 +16,7 @@ from tyro.constructors import (
     UnsupportedTypeAnnotationError,
 )
 
-__all__ = ["parse"]
+__all__ = ["choose", "parse"]
 
 T = TypeVar("T")
 
@@ -63,6 +64,19 @@ def parse(
             raise
         raise ValueError(f"{_sentence(errors.getvalue())}; {prog} --help lists all options") from None
     return cast(T, parsed)
+
+
+def choose(what: str, name: str, known: Collection[str]) -> str:
+    """The name, if it is known.
+
+    Raises:
+        ValueError: It is not; with the nearest one, or all.
+    """
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        guess = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}"
+        raise ValueError(f"unknown {what} {name!r}; {guess}")
+    return name
 
 
 def _registry(fixed: Collection[str]) -> ConstructorRegistry:

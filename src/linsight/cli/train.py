@@ -1,6 +1,5 @@
 """`linsight train TASK`: trains a preset with the user's changes, evaluates it, writes its report."""
 
-import difflib
 import os
 import re
 import sys
@@ -11,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
-from linsight.cli.parsing import parse
+from linsight.cli.parsing import choose, parse
 
 __all__ = ["Options", "configured", "parsed", "run"]
 
@@ -119,9 +118,9 @@ def parsed(
     from linsight.cli.overrides import kinds_in, with_mixers, with_model, with_optimizer
     from linsight.training.presets import PRESETS
 
-    presets = PRESETS[_choose("task", task, PRESETS)]
+    presets = PRESETS[choose("task", task, PRESETS)]
     asked, model = _value_of("--preset", arguments), _value_of("--model", arguments)
-    preset = _choose("preset", asked or "default", presets)
+    preset = choose("preset", asked or "default", presets)
     config = presets[preset]()
     if model is not None:
         config = with_model(config, model)
@@ -148,14 +147,6 @@ def parsed(
         fixed=kinds_in(config),
     )
     return parsed, replace(config, task=parsed.task, training=parsed.training)
-
-
-def _choose(what: str, name: str, known: dict) -> str:
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        guess = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}"
-        raise ValueError(f"unknown {what} {name!r}; {guess}")
-    return name
 
 
 def _value_of(flag: str, arguments: Sequence[str]) -> str | None:

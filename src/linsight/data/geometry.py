@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float64, Integer, Shaped
 from torch import Tensor
 
+from linsight.config import Config
 from linsight.data import noise
 
 __all__ = ["Augmentation", "Warp"]
@@ -244,7 +245,7 @@ class Warp:
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class Augmentation(Config):
     """Random flips, turns, sizes and shifts; that of item i in epoch e is a function of (seed, e, i) alone.
 
     Args:

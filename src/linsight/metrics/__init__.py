@@ -1,5 +1,12 @@
 """Measures that accumulate: any split of the data into updates and merges gives the same value."""
 
+from linsight.metrics.angular import (
+    AngularError,
+    AngularErrors,
+    AngularSums,
+    angular_compute,
+    angular_update,
+)
 from linsight.metrics.average_precision import (
     AreaRange,
     AveragePrecision,
@@ -30,6 +37,7 @@ from linsight.metrics.average_precision import (
     tide,
 )
 from linsight.metrics.base import Estimate, SumMetric
+from linsight.metrics.boundaries import BoundaryCounts, boundary_counts, boundary_f
 from linsight.metrics.calibration import (
     Calibration,
     CalibrationError,
@@ -50,13 +58,23 @@ from linsight.metrics.classification import (
     confusion_update,
 )
 from linsight.metrics.likelihood import NegativeLogLikelihood, NLLSums, bits_per_dim, nll_compute, nll_update
+from linsight.metrics.segmentation import (
+    Segmentation,
+    SegmentationResult,
+    pixel_confusion,
+    segmentation_result,
+)
 
 __all__ = [
     "Accuracy",
     "AccuracySums",
+    "AngularError",
+    "AngularErrors",
+    "AngularSums",
     "AreaRange",
     "AveragePrecision",
     "AveragePrecisionResult",
+    "BoundaryCounts",
     "Calibration",
     "CalibrationError",
     "CalibrationSums",
@@ -75,13 +93,19 @@ __all__ = [
     "NLLSums",
     "NegativeLogLikelihood",
     "PrecisionRecall",
+    "Segmentation",
+    "SegmentationResult",
     "SumMetric",
     "TideErrors",
     "accuracy_compute",
     "accuracy_update",
+    "angular_compute",
+    "angular_update",
     "bits_per_dim",
     "bootstrap",
     "bootstrap_difference",
+    "boundary_counts",
+    "boundary_f",
     "calibration_compute",
     "calibration_update",
     "class_nll_update",
@@ -98,7 +122,9 @@ __all__ = [
     "match_detections",
     "nll_compute",
     "nll_update",
+    "pixel_confusion",
     "precision_recall",
     "rows_to_csv",
+    "segmentation_result",
     "tide",
 ]

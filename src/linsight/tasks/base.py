@@ -1,7 +1,7 @@
 """What every task offers: data, model, loss, evaluation. Plain torch; the engine drives it from outside."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
@@ -79,3 +79,7 @@ class Task(ABC, Generic[Model]):
         self, model: Model, split: Split, *, device: torch.device, progress: Progress | None = None
     ) -> Evaluation:
         """Everything the report shows of this model on one split."""
+
+    def shown_together(self, models: Mapping[str, Model], *, device: torch.device) -> tuple[Exhibit, ...]:
+        """What a comparison's page shows of its members beside one another, by name; nothing by default."""
+        return ()

@@ -7,15 +7,17 @@ from linsight.config import Config
 from linsight.models.sequence import TokenModelConfig
 from linsight.optim import AdamWConfig, OptimizerConfig, ScheduleConfig, WarmupCosineConfig
 from linsight.tasks.classify import ClassifyConfig
+from linsight.tasks.detect import DetectConfig
 from linsight.tasks.generate import GenerateConfig
 from linsight.tasks.language import LanguageConfig
 from linsight.tasks.recall import RecallConfig
+from linsight.tasks.segment import SegmentConfig
 
 __all__ = ["Precision", "PublishedConfig", "RunConfig", "TaskConfig", "TrainingConfig"]
 
 Precision = Literal["float32", "bfloat16"]
 
-TaskConfig = ClassifyConfig | GenerateConfig | LanguageConfig | RecallConfig
+TaskConfig = ClassifyConfig | DetectConfig | GenerateConfig | LanguageConfig | RecallConfig | SegmentConfig
 """Any task's configuration, told apart by `kind`; it has `build() -> Task`."""
 
 

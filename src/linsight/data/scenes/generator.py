@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int64, Integer, UInt8
 
+from linsight.config import Config
 from linsight.data import noise
 from linsight.data.digits import mnist
 from linsight.data.draws import Draws, draws_of
@@ -38,7 +39,7 @@ class _Object(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Scenes:
+class Scenes(Config):
     """1 to `most` MNIST digits on a tinted crop of a texture, with boxes, masks and occlusion.
 
     Each digit has a scale of 0.6 to 2.0, a turn of -15 to 15 degrees, a colour brighter or darker than the

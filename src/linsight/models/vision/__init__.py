@@ -16,6 +16,7 @@ from linsight.models.vision.decoders import (
     decoder_config,
 )
 from linsight.models.vision.dense import DenseConfig, DenseModel
+from linsight.models.vision.detector import CentreMaps, Detector, DetectorConfig, Found, found_boxes
 from linsight.models.vision.parts import ChannelNorm
 from linsight.models.vision.presets import SIZES, pyramid
 from linsight.models.vision.stage import Stage
@@ -26,13 +27,17 @@ __all__ = [
     "FPN",
     "SIZES",
     "AnyDecoderConfig",
+    "CentreMaps",
     "ChannelNorm",
     "Decoder",
     "DecoderConfig",
     "DenseConfig",
     "DenseModel",
+    "Detector",
+    "DetectorConfig",
     "FCNConfig",
     "FPNConfig",
+    "Found",
     "Pyramid",
     "PyramidBackbone",
     "PyramidConfig",
@@ -41,5 +46,6 @@ __all__ = [
     "UNetConfig",
     "climb",
     "decoder_config",
+    "found_boxes",
     "pyramid",
 ]

@@ -11,9 +11,11 @@ from linsight.training.presets.classify import (
     classify_smnist,
     classify_tiny,
 )
+from linsight.training.presets.detect import detect_default, detect_tiny
 from linsight.training.presets.generate import GENERATE
 from linsight.training.presets.language import language_default, language_mamba, language_tiny
 from linsight.training.presets.recall import recall_default, recall_tiny
+from linsight.training.presets.segment import segment_default, segment_tiny
 
 __all__ = ["PRESETS"]
 
@@ -26,8 +28,10 @@ PRESETS: dict[str, dict[str, Callable[[], RunConfig]]] = {
         "smnist": classify_smnist,
         "tiny": classify_tiny,
     },
+    "detect": {"default": detect_default, "tiny": detect_tiny},
     "generate": GENERATE,
     "language": {"default": language_default, "mamba": language_mamba, "tiny": language_tiny},
     "recall": {"default": recall_default, "tiny": recall_tiny},
+    "segment": {"default": segment_default, "tiny": segment_tiny},
 }
 """Task kind -> preset name -> function; the first line of its docstring is its help."""

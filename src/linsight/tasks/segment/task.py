@@ -1,0 +1,166 @@
+"""The task: an image in, the class of every pixel out; mIoU on scenes of held-out digits and textures."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from linsight.data import Scene, Scenes, generated_fingerprint
+from linsight.data.geometry import Augmentation
+from linsight.data.scenes import IGNORED_PIXEL
+from linsight.losses import mask_loss, mask_loss_terms
+from linsight.metrics import Segmentation
+from linsight.models.vision import DenseConfig, DenseModel
+from linsight.tasks.base import Batch, ComparedConfig, Progress, Split, Task
+from linsight.tasks.exhibits import Evaluation, Exhibit
+from linsight.tasks.segment.evaluation import evaluate_segmentation, predicted, side_by_side
+
+__all__ = ["SegmentConfig", "SegmentTask"]
+
+CLASSES = 11
+_NOTHING = Augmentation(flip=0.0, degrees=0.0, least=1.0, most=1.0, shift=0.0)
+
+
+@dataclass(frozen=True)
+class SegmentConfig(ComparedConfig):
+    """The class of every pixel: background, or the digit that is seen there.
+
+    Args:
+        data: The scenes. Those of training are of MNIST's first 50,000 digits and of a part of the textures;
+            validation and test scenes have digits and textures that no training scene has.
+        model: Backbone, decoder, upsampler; 11 classes.
+        loss: Of `linsight.losses.mask_loss`, by image: a name, or a sum as `ce+dice`.
+        background_weight: The class weight of the background in `ce` and `ohem`; digits have 1. The
+            background has 9 pixels of 10.
+        augmentation: Turns, sizes and shifts of training scenes; what comes from beyond the scene is its
+            reflection, and is ignored. Digits must not be mirrored.
+        num_scenes: Of an epoch, each of which has others.
+        validate_scenes, test_scenes: How many are looked at during training, and in an evaluation.
+    """
+
+    headline: ClassVar[str] = "miou"
+    headline_falls: ClassVar[bool] = False
+    beside: ClassVar[tuple[str, ...]] = ("boundary_f", "phase_pattern", "milliseconds_per_scene")
+
+    kind: Literal["segment"] = "segment"
+    data: Scenes = field(default_factory=Scenes)
+    model: DenseConfig = field(default_factory=lambda: DenseConfig(classes=CLASSES))
+    loss: str = "ce+dice"
+    background_weight: float = 1.0
+    augmentation: Augmentation = _NOTHING
+    num_scenes: int = 20_000
+    validate_scenes: int = 50
+    test_scenes: int = 200
+
+    def __post_init__(self) -> None:
+        """Refuse values that no run can have."""
+        for name in ("num_scenes", "validate_scenes", "test_scenes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if not 0 < self.background_weight < float("inf"):
+            raise ValueError(f"background_weight: expected a number above 0, got {self.background_weight}")
+        if self.augmentation.flip:
+            raise ValueError(
+                f"augmentation.flip: a mirrored digit is none; expected 0, got {self.augmentation.flip}"
+            )
+        try:
+            mask_loss_terms(self.loss)
+        except ValueError as error:
+            raise ValueError(str(error).replace("name:", "loss:", 1)) from None
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of a scene at the finest stride."""
+        return (-(-self.data.size // self.model.backbone.strides[0])) ** 2
+
+    def build(self) -> "SegmentTask":
+        """The task."""
+        return SegmentTask(self)
+
+
+class SegmentTask(Task[DenseModel]):
+    """A loss of masks, mIoU, and pictures of what was mistaken.
+
+    The loss is that of each scene, and the mean over scenes: the same number however a batch is split over
+    devices, or accumulated.
+    """
+
+    def __init__(self, config: SegmentConfig) -> None:
+        self.config = config
+        for name, expected in (("classes", CLASSES), ("backbone.in_channels", 3)):
+            found = config.model.classes if name == "classes" else config.model.backbone.in_channels
+            if found != expected:
+                raise ValueError(f"model.{name}: scenes need {expected}, got {found}; set it to {expected}")
+
+    @property
+    def num_examples(self) -> int:
+        """Scenes of an epoch."""
+        return self.config.num_scenes
+
+    @property
+    def fingerprint(self) -> str:
+        """Of what describes the scenes, of the first of them, and of the size of an epoch."""
+        first = self.config.data.scenes("train", np.arange(4))
+        parts = [part for scene in first for part in (scene.image, scene.semantic)]
+        return generated_fingerprint(self.config.data, *parts, np.array(self.num_examples))
+
+    def build_model(self) -> DenseModel:
+        """A fresh network."""
+        return self.config.model.build()
+
+    def batch(self, indices: np.ndarray, *, seed: int, epoch: int) -> Batch:
+        """Images `(batch, 3, size, size)` in [0, 1], targets; scenes epoch * num_scenes + index."""
+        items = indices + epoch * self.num_examples
+        images, target = _tensors(self.config.data.scenes("train", items, seed=seed))
+        augmentation = self.config.augmentation
+        if augmentation != _NOTHING:
+            warp = augmentation.draw(indices, tuple(images.shape[2:]), seed=seed, epoch=epoch)
+            images = warp.image(images, "reflection").clamp(0, 1)
+            target = warp.mask(target[:, None], fill=IGNORED_PIXEL)[:, 0]
+        return {"image": images, "target": target}
+
+    def loss(self, model: DenseModel, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of masks, and the share of pixels of digits that are right."""
+        logits, target = model(batch["image"]), batch["target"]
+        weights = torch.ones(CLASSES, device=logits.device)
+        weights[0] = self.config.background_weight
+        loss = mask_loss(self.config.loss, logits, target, class_weights=weights, ignore_index=IGNORED_PIXEL)
+        ink = (target > 0) & (target != IGNORED_PIXEL)
+        right = (logits.detach().argmax(1) == target) & ink
+        return loss, {"ink_accuracy": right.sum() / ink.sum().clamp_min(1)}
+
+    def validate(self, model: DenseModel) -> dict[str, float]:
+        """mIoU and pixel accuracy on the first validation scenes."""
+        metric = Segmentation(CLASSES, ignore_index=IGNORED_PIXEL, distance=0)
+        device = next(model.parameters()).device
+        count = self.config.validate_scenes
+        for found in predicted(model, self.config.data, "valid", count, device):
+            metric.update(found.masks, found.target, found.numbers)
+        result = metric.compute()
+        return {"miou": result.miou, "pixel_accuracy": result.pixel_accuracy}
+
+    def evaluate(
+        self, model: DenseModel, split: Split, *, device: torch.device, progress: Progress | None = None
+    ) -> Evaluation:
+        """mIoU, IoU, F1 and boundary F of each class, confusion, pictures with the mistakes first.
+
+        The model is left on `device`, in evaluation mode. Scenes are those of seed 0, whatever the run's.
+        """
+        model = model.to(device).eval()
+        count = self.config.test_scenes
+        return evaluate_segmentation(model, self.config.data, split, count, device=device, progress=progress)
+
+    def shown_together(
+        self, models: Mapping[str, DenseModel], *, device: torch.device
+    ) -> tuple[Exhibit, ...]:
+        """Crops of the same test scenes, a row for each model."""
+        return side_by_side(models, self.config.data, device=device)
+
+
+def _tensors(scenes: list[Scene]) -> tuple[Tensor, Tensor]:
+    """Images in [0, 1] and targets."""
+    images = torch.from_numpy(np.stack([scene.image for scene in scenes])).float() / 255
+    return images, torch.from_numpy(np.stack([scene.semantic for scene in scenes])).long()

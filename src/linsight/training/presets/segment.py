@@ -1,0 +1,44 @@
+"""Presets of `segment`."""
+
+from linsight.models.sequence import SequenceConfig
+from linsight.models.vision import DenseConfig, PyramidConfig, UNetConfig
+from linsight.optim import AdamWConfig, WarmupCosineConfig
+from linsight.tasks.segment import SegmentConfig
+from linsight.training.config import RunConfig, TrainingConfig
+from linsight.training.presets.tiny import tiny_training
+
+__all__ = ["segment_default", "segment_tiny"]
+
+
+def segment_default() -> RunConfig:
+    """Scenes of 96 x 96 pixels with a U-Net over linear attention, in about 5 minutes; untuned."""
+    return RunConfig(
+        version=RunConfig.VERSION,
+        task=SegmentConfig(model=_model((32, 64, 128, 256), (1, 1, 2, 1)), background_weight=0.2),
+        training=TrainingConfig(
+            steps=1500,
+            batch_size=8,
+            optimizer=AdamWConfig(lr=3e-3, betas=(0.9, 0.99), weight_decay=0.05),
+            schedule=WarmupCosineConfig(warmup_steps=50, final=0.02),
+            validate_every=500,
+            checkpoint_every=250,
+        ),
+    )
+
+
+def segment_tiny() -> RunConfig:
+    """A small network for 20 steps: does everything run? Untuned."""
+    model = _model((8, 16), (1, 1))
+    return RunConfig(
+        version=RunConfig.VERSION,
+        task=SegmentConfig(model=model, validate_scenes=4, test_scenes=10),
+        training=tiny_training(batch_size=4),
+    )
+
+
+def _model(widths: tuple[int, ...], layers: tuple[int, ...]) -> DenseConfig:
+    stages = tuple(
+        SequenceConfig(dim=dim, layers=depth, mlp_dim=2 * dim)
+        for dim, depth in zip(widths, layers, strict=True)
+    )
+    return DenseConfig(classes=11, backbone=PyramidConfig(stages=stages), decoder=UNetConfig())
