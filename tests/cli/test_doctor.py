@@ -66,3 +66,32 @@ def test_a_malicious_release_is_named(
 def test_an_unknown_option_is_the_users_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--jsn"]) == 2
     assert "unrecognized options: --jsn (did you mean --json?)" in capsys.readouterr().err
+
+
+def test_an_engine_that_is_required_and_runs_nowhere_is_a_failure(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with kernels.cpu.at_level("off"):
+        assert main(["doctor", "--json", "--require", "compiled"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["problems"] == ["no op runs by 'compiled' here; see the table of ops for why"]
+    assert found["compiled kernels"]["library"] == "turned off"
+
+
+@pytest.mark.skipif(not kernels.cpu.levels(), reason="no library here")
+def test_an_engine_that_is_required_and_runs_is_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--json", "--require", "compiled"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["compiled kernels"]["library"] == "loaded"
+    assert found["compiled kernels"]["level of instructions"] == kernels.cpu.levels()[0]
+
+
+def test_building_without_a_compiler_is_one_line_and_a_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    assert main(["doctor", "--build"]) == 1
+    assert capsys.readouterr().err == (
+        "linsight: no C++ compiler found: install g++ or clang++, or set CXX\n"
+    )

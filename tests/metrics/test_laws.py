@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from linsight.metrics import (
     Accuracy,
+    AngularError,
     CalibrationError,
     ClassNLL,
     ConfusionMatrix,
@@ -38,12 +39,19 @@ def classes(size: int, seed: int) -> Batch:
     return log_prob, torch.randint(CLASSES, (size,), generator=generator)
 
 
+def gazes(size: int, seed: int) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    angles = 0.4 * torch.randn(2, size, 2, generator=generator)
+    return angles[0], angles[1], torch.randint(3, (size,), generator=generator)
+
+
 CASES = [
     pytest.param(NegativeLogLikelihood, likelihoods, id="nll"),
     pytest.param(Accuracy, classes, id="accuracy"),
     pytest.param(lambda: ConfusionMatrix(CLASSES), classes, id="confusion"),
     pytest.param(ClassNLL, classes, id="class_nll"),
     pytest.param(CalibrationError, classes, id="calibration"),
+    pytest.param(lambda: AngularError(3), gazes, id="angular"),
 ]
 
 

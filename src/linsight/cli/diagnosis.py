@@ -3,7 +3,6 @@
 import importlib.metadata
 import importlib.util
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ def diagnose() -> dict[str, Any]:
     return {
         "environment": environment(),
         "accelerators": _accelerators(),
+        "compiled kernels": _kernels(),
         "memory": _memory(),
         "ops": _ops(),
         "forms of linear_attention, 1 row of 8 heads of 64": _forms(),
@@ -52,7 +52,16 @@ def _accelerators() -> dict[str, str]:
     return {
         "CUDA": cuda,
         "Triton": importlib.metadata.version("triton") if triton else "not installed",
-        "C++ compiler": shutil.which("c++") or "none",
+    }
+
+
+def _kernels() -> dict[str, str]:
+    cpu = kernels.cpu
+    return {
+        "library": cpu.why_not() or "loaded",
+        "level of instructions": cpu.level() or "none",
+        "levels here": ", ".join(cpu.levels()) or "none",
+        "C++ compiler": cpu.compiler() or "none",
     }
 
 

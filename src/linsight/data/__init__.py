@@ -8,6 +8,7 @@ from linsight.data.listops import LISTOPS, ListOps
 from linsight.data.loader import Loader
 from linsight.data.own_text import SplitText, read_text_split
 from linsight.data.pathfinder import PATHFINDERS, Pathfinder
+from linsight.data.people import People, PeopleScene, PeopleScenes, Portraits
 from linsight.data.recall import IGNORED, RecallData, Recalled, recall
 from linsight.data.scenes import Scene, Scenes
 from linsight.data.sequential import PERMUTATION, classified, permutation
@@ -24,6 +25,10 @@ __all__ = [
     "ListOps",
     "Loader",
     "Pathfinder",
+    "People",
+    "PeopleScene",
+    "PeopleScenes",
+    "Portraits",
     "RecallData",
     "Recalled",
     "Scene",

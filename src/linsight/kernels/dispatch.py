@@ -4,7 +4,9 @@ from typing import NamedTuple
 
 import torch
 
-__all__ = ["OPS", "Choice", "choose"]
+from linsight.kernels import cpu
+
+__all__ = ["OPS", "Choice", "choose", "require"]
 
 OPS: dict[str, tuple[str, ...]] = {
     name: ("eager",)
@@ -16,7 +18,7 @@ OPS: dict[str, tuple[str, ...]] = {
         "diagonal_recurrence",
         "low_rank_space",
     )
-}
+} | {"selective_scan": ("compiled", "eager")}
 """The engines that each op has, fastest first. `eager`, PyTorch's own operations, is last everywhere."""
 
 DEVICES = {"triton": "cuda", "compiled": "cpu"}
@@ -58,6 +60,28 @@ def choose(op: str, device: torch.device | str, dtype: torch.dtype) -> Choice:
             passed_over[engine] = f"runs on {device_type} alone"
         elif engine not in OPS[op]:
             passed_over[engine] = f"linsight has no {engine} kernel of {op} yet"
+        elif engine == "compiled" and (reason := _why_not_compiled(dtype)):
+            passed_over[engine] = reason
         else:
             return Choice(engine, passed_over)
     return Choice("eager", passed_over)
+
+
+def require(op: str, engine: str, device: torch.device | str, dtype: torch.dtype) -> None:
+    """Refuse to compute `op` by this engine where it does not run.
+
+    Raises:
+        ValueError: It does not run here, with the reason.
+    """
+    found = choose(op, device, dtype)
+    if found.engine != engine:
+        reason = found.passed_over.get(engine, f"{found.engine} is faster")
+        raise ValueError(f"form: {engine!r} does not run here: {reason}")
+
+
+def _why_not_compiled(dtype: torch.dtype) -> str | None:
+    if dtype == torch.float64:
+        return "computes in float32 alone"
+    if torch.compiler.is_exporting():
+        return "exported graphs hold torch's own operations alone"
+    return cpu.why_not()

@@ -1,5 +1,12 @@
 """Measures that accumulate: any split of the data into updates and merges gives the same value."""
 
+from linsight.metrics.angular import (
+    AngularError,
+    AngularErrors,
+    AngularSums,
+    angular_compute,
+    angular_update,
+)
 from linsight.metrics.average_precision import (
     AreaRange,
     AveragePrecision,
@@ -61,6 +68,9 @@ from linsight.metrics.segmentation import (
 __all__ = [
     "Accuracy",
     "AccuracySums",
+    "AngularError",
+    "AngularErrors",
+    "AngularSums",
     "AreaRange",
     "AveragePrecision",
     "AveragePrecisionResult",
@@ -89,6 +99,8 @@ __all__ = [
     "TideErrors",
     "accuracy_compute",
     "accuracy_update",
+    "angular_compute",
+    "angular_update",
     "bits_per_dim",
     "bootstrap",
     "bootstrap_difference",

@@ -277,7 +277,7 @@ REFUSED = [
         "initial_state: expected shape (2, 3, 4), got (2, 4, 3)",
         {"initial_state": torch.rand(2, 4, 3)},
     ),
-    (ValueError, "form: expected one of auto, naive, chunk, recurrent, got 'fft'", {"form": "fft"}),
+    (ValueError, "form: expected one of auto, naive, chunk, recurrent, compiled, got 'fft'", {"form": "fft"}),
     (
         ValueError,
         "chunk_size: only forms 'chunk' and 'auto' have chunks, got it with form 'naive'",

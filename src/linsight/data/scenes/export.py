@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 
 from linsight.data.annotations.rle import from_mask
 from linsight.data.annotations.tables import GroundTruth
 from linsight.data.scenes.scene import Scene
 
-__all__ = ["ground_truth", "picture_name", "write_pictures"]
+__all__ = ["ground_truth", "picture_name", "save_picture", "write_pictures"]
 
 
 def ground_truth(scenes: Sequence[Scene], image_ids: Sequence[int] | None = None) -> GroundTruth:
@@ -61,11 +62,13 @@ def write_pictures(
     scenes: Sequence[Scene], folder: str | os.PathLike[str], image_ids: Sequence[int] | None = None
 ) -> None:
     """Write the images as PNG, under the names that `ground_truth` gives them. Needs pillow."""
+    for identity, scene in zip(range(len(scenes)) if image_ids is None else image_ids, scenes, strict=True):
+        save_picture(scene.image, Path(folder) / picture_name(identity))
+
+
+def save_picture(image: UInt8[np.ndarray, "3 height width"], path: Path) -> None:
+    """Write one image as PNG, into a folder that it makes. Needs pillow."""
     from PIL import Image
 
-    out = Path(folder)
-    out.mkdir(parents=True, exist_ok=True)
-    for identity, scene in zip(range(len(scenes)) if image_ids is None else image_ids, scenes, strict=True):
-        Image.fromarray(np.ascontiguousarray(scene.image.transpose(1, 2, 0))).save(
-            out / picture_name(identity)
-        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(path)

@@ -6,7 +6,7 @@ from linsight.ops.forms import check_form
 
 __all__ = ["check"]
 
-FORMS = ("naive", "chunk", "recurrent")
+FORMS = ("naive", "chunk", "recurrent", "compiled")
 
 
 def check(

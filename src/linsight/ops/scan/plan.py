@@ -1,7 +1,9 @@
 """Which form of the selective scan runs, and in blocks of how many tokens."""
 
+import torch
 from torch import Tensor
 
+from linsight import kernels
 from linsight.ops.forms import Plan
 
 __all__ = ["selective_scan_plan"]
@@ -10,11 +12,20 @@ CHUNK = 32
 """Tokens of a block."""
 
 
-def selective_scan_plan(u: Tensor, *, form: str = "auto", chunk_size: int | None = None) -> Plan:
-    """What `selective_scan` does with these arguments: one token is a `recurrent` step, more are `chunk`.
+def selective_scan_plan(
+    u: Tensor, *, form: str = "auto", chunk_size: int | None = None, dtype: torch.dtype | None = None
+) -> Plan:
+    """What `selective_scan` does with these arguments.
 
-    Reads u's shape alone.
+    `auto`: one token is a `recurrent` step, whose few operations cost less than the call of a kernel; more
+    are `compiled` where `linsight.kernels` has it for this device and dtype, `chunk` elsewhere, and where the
+    caller asks for blocks of a size. Looks at u's shape, device and dtype alone; `dtype` is that of the
+    states, None for u's.
     """
     if form == "auto":
-        form = "recurrent" if u.shape[1] <= 1 else "chunk"
+        engine = kernels.choose("selective_scan", u.device, dtype or u.dtype).engine
+        if u.shape[1] <= 1:
+            form = "recurrent"
+        else:
+            form = "compiled" if engine == "compiled" and chunk_size is None else "chunk"
     return Plan(form, chunk_size or CHUNK) if form == "chunk" else Plan(form)

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from linsight import kernels
 from linsight.ops.linear import accumulator_dtype, without_autocast
 from linsight.ops.scan.arguments import check
 from linsight.ops.scan.chunk import chunk
@@ -41,8 +42,8 @@ def selective_scan(
         D: `(channels,)`, the weight of u itself; None for 0.
         initial_state: h_0 `(batch, channels, states)`; None for zeros.
         form: How it is computed, never what: `naive` is the definition token by token; `chunk` computes
-            decays for `chunk_size` tokens at a time; `recurrent` one update a token, for decoding; `auto` is
-            `selective_scan_plan`'s.
+            decays for `chunk_size` tokens at a time; `recurrent` one update a token, for decoding; `compiled`
+            is the kernel of `linsight.kernels.cpu`, float32 on a CPU; `auto` is `selective_scan_plan`'s.
         chunk_size: Tokens of a block, for `chunk` and `auto`; need not divide the length. None for 32.
 
     Returns:
@@ -51,13 +52,14 @@ def selective_scan(
 
     Precision: states, decays and sums are float32 (or float64), under autocast too.
 
-    Cost: O(length channels states) time. Nothing of that size is held by `chunk`: its backward computes the
-    states again from one in every `chunk_size`, and has no second derivative. Autograd keeps all of them for
-    the other forms.
+    Cost: O(length channels states) time. Nothing of that size is held by `chunk` and `compiled`: their
+    backward computes the states again from one in every `chunk_size` or 32, and has no second derivative.
+    Autograd keeps all of them for the other forms.
 
     Raises:
         TypeError: an input that is not a floating-point tensor.
-        ValueError: a shape, `form` or `chunk_size` that does not fit the others.
+        ValueError: a shape, `form` or `chunk_size` that does not fit the others; `compiled` where it does
+            not run, with the reason.
 
     Example:
         >>> import torch
@@ -73,7 +75,9 @@ def selective_scan(
     check(u, delta, A, B, C, D, initial_state, form=form, chunk_size=chunk_size)
     exact = accumulator_dtype(u.dtype, delta.dtype, B.dtype, C.dtype)
     dtype, device = u.dtype, u.device
-    form, chunk_size = selective_scan_plan(u, form=form, chunk_size=chunk_size)
+    form, chunk_size = selective_scan_plan(u, form=form, chunk_size=chunk_size, dtype=exact)
+    if form == "compiled":
+        kernels.require("selective_scan", "compiled", device, exact)
     u, delta, A, B, C = (x.to(exact) for x in (u, delta, A, B, C))
     if initial_state is None:
         state = torch.zeros(len(u), *A.shape, dtype=exact, device=device)
@@ -82,6 +86,11 @@ def selective_scan(
     if u.shape[1] == 0:
         return u.to(dtype, copy=True), state.clone()
     with without_autocast(device):
+        if form == "compiled":
+            y, state = kernels.cpu.selective_scan(
+                u, delta, A, B, C, None if D is None else D.to(exact), state
+            )
+            return y.to(dtype), state
         if form == "naive":
             y, state = naive(u, delta, A, B, C, state)
         elif form == "recurrent":

@@ -1,0 +1,24 @@
+// The kernels at one level of instructions: compiled once for each, with LINSIGHT_LEVEL its name.
+// Every function takes a range of units of work and memory of its own, calls nothing, and cannot fail.
+
+#include "selective_scan.h"
+
+#define JOIN_(name, level) linsight_##name##_##level
+#define JOIN(name, level) JOIN_(name, level)
+#define EXPORTED(name) extern "C" __attribute__((visibility("default"))) void JOIN(name, LINSIGHT_LEVEL)
+
+using namespace linsight;
+using namespace linsight::LINSIGHT_LEVEL;
+
+// Units: sixteen channels of a row.
+EXPORTED(scan_forward)(const Scan *s, int64_t begin, int64_t end, float *scratch) {
+  Flushed flushed;
+  for (int64_t unit = begin; unit < end; ++unit)
+    forward(*s, channels(*s, unit / blocks(*s), unit % blocks(*s)), scratch);
+}
+
+// Units: a group of channels of a row.
+EXPORTED(scan_backward)(const Scan *s, int64_t begin, int64_t end, float *scratch) {
+  Flushed flushed;
+  for (int64_t unit = begin; unit < end; ++unit) backward(*s, unit / s->groups, unit % s->groups, scratch);
+}

@@ -1,0 +1,124 @@
+// Sixteen floats at a time, in as many registers as they take at the level that this is compiled for.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+
+namespace linsight {
+namespace LINSIGHT_LEVEL {
+
+// Wider vectors than the registers would do for sums and products, but compilers compare them one by one.
+#if defined(__AVX512F__)
+constexpr int REGISTER = 64;
+#elif defined(__AVX2__)
+constexpr int REGISTER = 32;
+#else
+constexpr int REGISTER = 16;
+#endif
+constexpr int64_t LANES = 16;
+constexpr int PARTS = LANES * sizeof(float) / REGISTER;
+typedef float Floats __attribute__((vector_size(REGISTER)));
+typedef int32_t Integers __attribute__((vector_size(REGISTER)));
+
+struct Vector {
+  Floats part[PARTS];
+};
+
+#define EACH for (int i = 0; i < PARTS; ++i)
+
+INLINE Vector all(float x) {
+  Vector v;
+  EACH v.part[i] = Floats{} + x;
+  return v;
+}
+
+INLINE Vector operator+(Vector a, Vector b) {
+  EACH a.part[i] += b.part[i];
+  return a;
+}
+
+INLINE Vector operator*(Vector a, Vector b) {
+  EACH a.part[i] *= b.part[i];
+  return a;
+}
+
+INLINE Vector operator*(Vector a, float b) {
+  EACH a.part[i] *= b;
+  return a;
+}
+
+INLINE void operator+=(Vector &a, Vector b) { EACH a.part[i] += b.part[i]; }
+
+// `count` is 16, or less at the tail of a row, where the rest is 0 and is not stored.
+INLINE Vector load(const float *from, int64_t count) {
+  Vector v = {};
+  // A constant size becomes a few instructions; the tail is rare.
+  if (count == LANES) memcpy(&v, from, sizeof v);
+  else memcpy(&v, from, count * sizeof(float));
+  return v;
+}
+
+INLINE void store(float *to, Vector v, int64_t count) {
+  if (count == LANES) memcpy(to, &v, sizeof v);
+  else memcpy(to, &v, count * sizeof(float));
+}
+
+// In the order of the lanes at every level.
+INLINE float sum(const Vector &v) {
+  float lanes[LANES], total = 0;
+  memcpy(lanes, &v, sizeof v);
+  for (float x : lanes) total += x;
+  return total;
+}
+
+// e^x. Exactly 1 at 0; 0 at -inf and below -69 (a decay of 1e-30 leaves of a state what the next write hides, or
+// denormal numbers); inf from 88.4 on; NaN at NaN; elsewhere within 2 units in the last place.
+// x = n log 2 + r with |r| <= log 2 / 2; e^r by the polynomial of degree 6 with the least greatest relative error
+// among those with 1 + r in front, 3e-9; 2^n by its bits, and a product, which keeps NaN.
+INLINE Floats exponential(Floats x) {
+  const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
+  const Floats top = Floats{} + 89.0f, capped = top < x ? top : x;
+  const Floats shifted = capped * 1.44269504f + magic, n = shifted - magic;
+  Floats r = capped - n * 0.693359375f;
+  r = r - n * -2.12194440e-4f;
+  Floats p = r * 1.38145395e-3f + 8.36874545e-3f;
+  p = p * r + 4.16683890e-2f;
+  p = p * r + 1.66665211e-1f;
+  p = p * r + 4.99999940e-1f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  const Integers scale = ((Integers)shifted << 23) + 0x3f800000;
+  const Floats e = p * (Floats)scale;
+  return (Floats)((Integers)e & ~(x < -69.0f));
+}
+
+INLINE Vector exponential(Vector x) {
+  EACH x.part[i] = exponential(x.part[i]);
+  return x;
+}
+
+// States that decay for long become denormal numbers, which take a hundred times as long: they are 0 in here,
+// and the caller finds the processor as it was.
+class Flushed {
+#if defined(__x86_64__)
+  unsigned before = _mm_getcsr();
+
+ public:
+  Flushed() { _mm_setcsr(before | 0x8040); }
+  ~Flushed() { _mm_setcsr(before); }
+#else
+
+ public:
+  Flushed() {}
+#endif
+};
+
+}  // namespace LINSIGHT_LEVEL
+}  // namespace linsight

@@ -1,0 +1,116 @@
+"""The compiled library: what it says of itself, when it is refused, and what runs without it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from linsight import kernels
+from linsight.kernels.cpu import compiling, library
+
+needs_library = pytest.mark.skipif(not kernels.cpu.levels(), reason=f"no library: {kernels.cpu.why_not()}")
+
+
+def python(code: str, **environment: str) -> str:
+    """What a fresh process prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+ASK = "from linsight import kernels; print(kernels.cpu.level(), kernels.cpu.why_not(), sep=': ')"
+
+
+@needs_library
+def test_levels_end_with_the_portable_one_and_the_best_is_taken() -> None:
+    assert kernels.cpu.levels()[-1] == "portable"
+    assert kernels.cpu.level() == kernels.cpu.levels()[0]
+
+
+@needs_library
+@pytest.mark.parametrize("wanted", ["portable", "off"])
+def test_the_environment_forces_a_level_or_none(wanted: str) -> None:
+    expected = "portable: None" if wanted == "portable" else "None: LINSIGHT_CPU=off"
+    assert python(ASK, LINSIGHT_CPU=wanted) == expected
+
+
+@needs_library
+def test_a_level_holds_inside_its_block_alone() -> None:
+    best = kernels.cpu.level()
+    with kernels.cpu.at_level("portable"):
+        assert kernels.cpu.level() == "portable"
+        with kernels.cpu.at_level("off"):
+            assert kernels.cpu.level() is None
+            assert kernels.cpu.why_not() == "turned off"
+            assert (
+                kernels.choose("selective_scan", "cpu", torch.float32).passed_over["compiled"] == "turned off"
+            )
+        assert kernels.cpu.level() == "portable"
+    assert kernels.cpu.level() == best
+
+
+def test_unknown_levels_are_refused() -> None:
+    with (
+        pytest.raises(ValueError, match=r"level: expected one of .*off, got 'mmx'"),
+        kernels.cpu.at_level("mmx"),
+    ):
+        pass
+
+
+@needs_library
+def test_a_library_of_other_sources_is_refused(monkeypatch, tmp_path: Path) -> None:
+    """The digest of the sources is inside the library: one changed letter, and it does not load."""
+    for path in compiling.HERE.glob("*.[ch]*"):
+        shutil.copy(path, tmp_path)
+    monkeypatch.setattr(compiling, "HERE", tmp_path)
+    monkeypatch.setattr(library, "digest", compiling.digest)
+    assert library._load()
+    with (tmp_path / "level.cpp").open("a") as file:
+        file.write("\n")
+    with pytest.raises(library._Unusable, match="built from other sources: `linsight doctor --build`"):
+        library._load()
+
+
+def test_without_a_library_everything_says_so(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(library, "LIBRARY", tmp_path / "kernels.so")
+    with pytest.raises(library._Unusable, match="not built: `linsight doctor --build`"):
+        library._load()
+    (tmp_path / "kernels.so").write_bytes(b"no library")
+    with pytest.raises(library._Unusable, match=r"the library does not load: .*kernels\.so"):
+        library._load()
+
+
+def test_without_a_compiler_building_is_refused_in_one_line(monkeypatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(
+        RuntimeError, match="no C\\+\\+ compiler found: install g\\+\\+ or clang\\+\\+, or set CXX"
+    ):
+        compiling.build()
+
+
+@pytest.mark.skipif(compiling.compiler() is None, reason="no C++ compiler here")
+def test_what_the_compiler_refuses_is_told_and_leaves_the_library_alone(monkeypatch, tmp_path: Path) -> None:
+    (tmp_path / "level.cpp").write_text("this is no C++\n")
+    (tmp_path / "kernels.so").write_bytes(b"before")
+    monkeypatch.setattr(compiling, "HERE", tmp_path)
+    with pytest.raises(RuntimeError, match=r"could not build the kernels: .*level\.cpp.*error"):
+        compiling.build(tmp_path / "kernels.so")
+    assert (tmp_path / "kernels.so").read_bytes() == b"before"
+    assert {path.name for path in tmp_path.iterdir()} == {"level.cpp", "kernels.so"}
+
+
+@pytest.mark.skipif(compiling.compiler() is None, reason="no C++ compiler here")
+def test_there_is_a_library_where_there_is_a_compiler() -> None:
+    """`pip install` builds it; a machine that could have it and has it not would skip every test of it."""
+    assert kernels.cpu.levels(), kernels.cpu.why_not()
