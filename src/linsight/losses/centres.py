@@ -49,7 +49,7 @@ def centre_targets(
 
     the bell of Liu et al. 2019, arXiv 1909.00700, which is as long and wide as the box; that of Zhou et al.
     2019, arXiv 1904.07850, is round. `heat` is the highest of its class. As in the former paper, and not the
-    latter, boxes and classes are to be told around the centre too: in a cell the one with the highest bell, of
+    latter, boxes and classes are to be told around the centre too: in a cell those of the highest bell, of
     equal ones the smallest, and nowhere below a bell of 0.1. Nothing depends on the order of the objects,
     except where two that are equally large share a cell.
 
