@@ -123,8 +123,8 @@ def log_map(base: Tensor, target: Tensor) -> Tensor:
         target: (..., 2), pitch and yaw of v; they broadcast.
 
     Returns:
-        (..., 2) in radians. Within 1e-3 of the antipode, where the direction is undefined, |r| = pi - 1e-3
-        and there is no gradient.
+        (..., 2) in radians. Within 1e-3 of the antipode, where the direction is undefined, its length is
+        pi - 1e-3 and there is no gradient.
 
     Raises:
         TypeError: Not floating point.

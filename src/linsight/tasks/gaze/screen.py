@@ -25,8 +25,8 @@ def screen_point(
         normal: (..., 3), the plane's normal, of length 1; its side does not matter.
 
     Returns:
-        The points (..., 3), and which rays meet the plane. Rays along the plane, |gaze . normal| < 1e-6, and
-        away from it, t < 0, do not: their points are NaN.
+        The points (..., 3), and which rays meet the plane. Rays along the plane, with
+        `|gaze . normal|` < 1e-6, and away from it, t < 0, do not: their points are NaN.
 
     Raises:
         ValueError: A last axis is not 3.
