@@ -199,8 +199,8 @@ class RegionCoverage(SumMetric[CoverageSums]):
 
     >>> metric = RegionCoverage(nominal=(0.5,))
     >>> metric.update(torch.tensor([0.1, 0.2, 0.6, 0.4]))
-    >>> metric.compute().coverage.tolist()
-    [0.75]
+    >>> metric.compute().coverage.item()
+    0.75
     """
 
     def __init__(self, nominal: Sequence[float] = (0.5, 0.8, 0.9)) -> None:
