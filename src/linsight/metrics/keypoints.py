@@ -137,8 +137,8 @@ class PCK(SumMetric[PCKSums]):
     """Share of correct keypoints: those within a share of a reference length of their image.
 
     The reference makes it PCK (`box_reference`), PCKh (`head_reference`) or another (`pair_reference`). The
-    mean over many thresholds is the area under the curve. (Of a single threshold, torchmetrics returns `value`
-    and `mean_of_joints` without an axis.)
+    mean over many thresholds is the area under the curve. (Of a single threshold, torchmetrics returns
+    `value` and `mean_of_joints` without an axis.)
 
     >>> metric = PCK(num_keypoints=4)
     >>> found = torch.tensor([[[1.0, 0.0], [2.0, 0.0], [3.0, 0.0], [4.0, 0.0]]])
