@@ -180,7 +180,7 @@ def exp_map(base: Tensor, residual: Tensor) -> Tensor:
     across = -ratio * left
     down = -cosine * pitch.sin() - ratio * up * pitch.cos()
     forward = -cosine * pitch.cos() + ratio * up * pitch.sin()
-    vector = torch.stack([across, down, forward], dim=-1)
+    vector = torch.stack(torch.broadcast_tensors(across, down, forward), dim=-1)
     found = to_pitchyaw(vector)
     return torch.stack([found[..., 0], wrap_angle(found[..., 1] + yaw)], dim=-1)
 
