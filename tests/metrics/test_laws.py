@@ -15,12 +15,16 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from linsight.metrics import (
+    PCK,
     Accuracy,
     AngularError,
     CalibrationError,
     ClassNLL,
     ConfusionMatrix,
+    KeypointError,
     NegativeLogLikelihood,
+    RegionCoverage,
+    SigmaReliability,
     SumMetric,
 )
 
@@ -45,6 +49,25 @@ def gazes(size: int, seed: int) -> Batch:
     return angles[0], angles[1], torch.randint(3, (size,), generator=generator)
 
 
+def poses(size: int, seed: int) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    found, truth = torch.randn(2, size, 5, 2, generator=generator)
+    visible = torch.randint(0, 3, (size, 5), generator=generator)
+    visible[:, 0] = 2
+    return found, truth, visible, 1 + torch.rand(size, generator=generator)
+
+
+def levels(size: int, seed: int) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(size, 3, generator=generator), torch.randint(0, 2, (size, 3), generator=generator)
+
+
+def scales(size: int, seed: int) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    error, sigma = torch.randn(2, size, generator=generator)
+    return error, sigma.exp(), torch.ones(size)
+
+
 CASES = [
     pytest.param(NegativeLogLikelihood, likelihoods, id="nll"),
     pytest.param(Accuracy, classes, id="accuracy"),
@@ -52,6 +75,12 @@ CASES = [
     pytest.param(ClassNLL, classes, id="class_nll"),
     pytest.param(CalibrationError, classes, id="calibration"),
     pytest.param(lambda: AngularError(3), gazes, id="angular"),
+    pytest.param(lambda: PCK(5, (0.5, 1.0)), poses, id="pck"),
+    pytest.param(lambda: KeypointError(5), poses, id="keypoint_error"),
+    pytest.param(lambda: KeypointError(5, "root"), poses, id="keypoint_error_root"),
+    pytest.param(lambda: KeypointError(5, "similarity"), poses, id="keypoint_error_similarity"),
+    pytest.param(RegionCoverage, levels, id="coverage"),
+    pytest.param(lambda: SigmaReliability(0.1, 10), scales, id="reliability"),
 ]
 
 
