@@ -83,6 +83,11 @@ def test_a_member_that_fails_is_told_and_the_code_is_1(tmp_path, capsys, monkeyp
         ("generate --over model --mixers linear", "--mixers: expected with --over mixer, and with no other"),
         ("generate --models fvsbn", "--models: expected with --over model, and with no other"),
         ("generate --over model --sizes 3", "models have no width in common"),
+        ("segment --over upsampler --sizes 3", "upsamplers have no width in common"),
+        ("segment --upsamplers nearest", "--upsamplers: expected with --over upsampler, and with no other"),
+        ("segment --over upsampler --upsamplers nearst", "upsampler: expected one of nearest, "),
+        ("recall --over upsampler", "--upsampler: the models of task 'recall' have no decoder"),
+        ("segment --mixers linear --sizes 32", "sizes: expected a model of one width, got stages of"),
         ("generate --over model --models fvsbn,maid", "--model: expected one of sequence, fvsbn"),
     ],
 )
@@ -118,3 +123,39 @@ def test_members_may_differ_in_an_option_alone(tmp_path, capsys):
     two, one = (member["state_bytes"] for member in found)
     assert one > 1.5 * two
     assert {path.name for path in tmp_path.iterdir() if path.is_dir()} >= {"linear-heads=2", "linear-heads=1"}
+
+
+def test_upsamplers_are_compared_with_crops_side_by_side(tmp_path, capsys):
+    """Pattern, boundary F and time stand in the table; one that fails leaves the others' crops."""
+    line = [
+        "--over",
+        "upsampler",
+        "--upsamplers",
+        "nearest,deconv2",
+        "--preset",
+        "tiny",
+        "--run",
+        str(tmp_path),
+    ]
+    tail = [
+        "--training.steps",
+        "2",
+        "--training.batch-size",
+        "2",
+        "--validate-scenes",
+        "1",
+        "--test-scenes",
+        "2",
+    ]
+    assert main(["compare", "segment", *line, "--progress", "none", "--", *tail]) == 0
+    header, *rows, _, path = capsys.readouterr().out.splitlines()
+    for column in ("miou", "boundary f", "phase pattern", "milliseconds per scene", "parameters"):
+        assert column in header
+    assert "state (bytes)" not in header
+    assert {row.split()[0] for row in rows} == {"nearest", "deconv2"}
+    page = (tmp_path / "report.html").read_text()
+    assert path == str(tmp_path / "report.html")
+    assert "Rows: image, truth, then nearest, deconv2." in page
+    found = {m["name"]: m["metrics"] for m in json.loads((tmp_path / "numbers.json").read_text())["found"]}
+    assert found["nearest"]["phase_pattern"] < 1e-6
+    assert found["deconv2"]["phase_pattern"] > 0.4

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from linsight.cli.main import main
-from linsight.cli.overrides import kinds_in, with_mixers, with_optimizer
+from linsight.cli.overrides import kinds_in, with_decoder, with_mixers, with_optimizer, with_upsampler
 from linsight.training import PRESETS
 
 
@@ -111,3 +111,34 @@ def test_a_run_by_muon_goes_on_where_it_stopped(tmp_path) -> None:
     weights = [load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "part")]
     for name, tensor in weights[0].items():
         assert torch.equal(tensor, weights[1][name]), name
+
+
+def test_a_decoder_has_options_of_its_own_and_nothing_else_changes() -> None:
+    before = PRESETS["segment"]["tiny"]()
+    after = with_decoder(with_upsampler(before, "dysample"), "fpn")
+    assert (after.task.model.decoder.kind, after.task.model.decoder.upsampler) == ("fpn", "bilinear")
+    assert with_decoder(after, "unet") == before
+
+
+def test_an_upsampler_is_replaced_and_unpooling_gets_a_backbone_that_pools() -> None:
+    before = PRESETS["segment"]["tiny"]()
+    after = with_upsampler(before, "carafe")
+    assert after.task.model.decoder.upsampler == "carafe"
+    assert with_upsampler(after, "bilinear") == before
+    model = with_upsampler(before, "unpool").task.model
+    assert (model.decoder.upsampler, model.backbone.downsample) == ("unpool", "pool")
+    model.build()
+
+
+@pytest.mark.parametrize(
+    ("change", "preset", "value", "message"),
+    [
+        (with_decoder, "recall", "unet", "--decoder: the models of task 'recall' have no decoder"),
+        (with_upsampler, "recall", "nearest", "--upsampler: the models of task 'recall' have no decoder"),
+        (with_decoder, "segment", "unnet", "decoder 'unnet' is not known; choose one of fcn, unet, fpn"),
+        (with_upsampler, "segment", "nearst", "upsampler: expected one of nearest, .* got 'nearst'"),
+    ],
+)
+def test_what_has_no_such_part_is_refused(change, preset, value, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        change(PRESETS[preset]["tiny"](), value)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from linsight.losses import centre_focal_loss, centre_targets
+from linsight.losses import centre_class_loss, centre_focal_loss, centre_targets
 from linsight.ops import box_area
 
 GRID, STRIDE, CLASSES = (7, 9), 4, 3
@@ -33,7 +33,7 @@ def bell(box, row: int, column: int) -> float:
 
 def test_every_cell_says_what_the_loop_says() -> None:
     boxes, labels = objects()
-    heat, owned, weight, ignored = targets(boxes, labels)
+    heat, owned, called, weight, ignored = targets(boxes, labels)
     assert heat.shape == (3, CLASSES, *GRID)
     assert not ignored.any()
     for b in range(3):
@@ -57,12 +57,13 @@ def test_every_cell_says_what_the_loop_says() -> None:
                     continue
                 best, height = owners[r, c]
                 assert owned[b, r, c].tolist() == pytest.approx(boxes[b, best].tolist())
+                assert called[b, r, c] == labels[b, best]
                 assert weight[b, r, c].item() == pytest.approx(height / sums[best])
 
 
 def test_a_centre_is_exactly_1_in_its_cell_and_nowhere_else() -> None:
     """Box (9, 4, 17, 14): centre (13, 9), column 3, row 2."""
-    heat, owned, weight, _ = targets(torch.tensor([[[9.0, 4.0, 17.0, 14.0]]]), torch.tensor([[1]]))
+    heat, owned, _, weight, _ = targets(torch.tensor([[[9.0, 4.0, 17.0, 14.0]]]), torch.tensor([[1]]))
     assert (heat == 1).nonzero().tolist() == [[0, 1, 2, 3]]
     assert heat[0, 1, 2, 4].item() == pytest.approx(math.exp(-0.5 / (0.54 * 8 / 24) ** 2))
     assert owned[0, 2, 3].tolist() == [9, 4, 17, 14]
@@ -71,7 +72,7 @@ def test_a_centre_is_exactly_1_in_its_cell_and_nowhere_else() -> None:
 
 def test_weights_of_an_object_sum_to_1_wherever_it_owns_a_cell() -> None:
     boxes, labels = objects(8, 4)
-    _, owned, weight, _ = targets(boxes, labels)
+    _, owned, _, weight, _ = targets(boxes, labels)
     for b in range(8):
         for box, label in zip(boxes[b], labels[b], strict=True):
             mine = (owned[b] == box).all(-1) & (weight[b] > 0)
@@ -193,6 +194,42 @@ def test_ignored_cells_count_as_centres_alone_and_may_hold_anything_else() -> No
     assert gradient[(heat == 1)].all()
 
 
+def test_the_loss_of_classes_is_the_cross_entropy_at_the_owned_cells() -> None:
+    _, _, called, weight, _ = targets(*objects())
+    logits = torch.randn(3, CLASSES, *GRID, dtype=torch.float64)
+    images = []
+    for b in range(3):
+        total = 0.0
+        for r, c in weight[b].nonzero().tolist():
+            x = logits[b, :, r, c]
+            total += weight[b, r, c].item() * (x.exp().sum().log() - x[called[b, r, c]]).item()
+        images.append(total / max(1.0, weight[b].sum().item()))
+    found = centre_class_loss(logits, called, weight)
+    assert found.item() == pytest.approx(sum(images) / 3, rel=1e-12)
+    # Whether something is there is not its business.
+    torch.testing.assert_close(centre_class_loss(logits + torch.randn(3, 1, *GRID), called, weight), found)
+    parts = [centre_class_loss(logits[b : b + 1], called[b : b + 1], weight[b : b + 1]) for b in range(3)]
+    torch.testing.assert_close(torch.stack(parts).mean(), found)
+
+
+def test_cells_without_weight_may_hold_anything_and_get_no_gradient() -> None:
+    _, _, called, weight, _ = targets(*objects())
+    logits = torch.randn(3, CLASSES, *GRID, dtype=torch.float64)
+    off = weight == 0
+    expected = centre_class_loss(logits, called, weight)
+    logits = torch.where(off[:, None], torch.nan, logits).requires_grad_()
+    loss = centre_class_loss(logits, torch.where(off, 99, called), weight)
+    torch.testing.assert_close(loss, expected)
+    gradient = torch.autograd.grad(loss, logits)[0]
+    assert gradient.isfinite().all()
+    assert torch.equal(gradient.any(1), ~off)
+    none = torch.zeros(2, CLASSES, 2, 2, requires_grad=True)
+    nothing = centre_class_loss(none, torch.zeros(2, 2, 2, dtype=torch.int64), torch.zeros(2, 2, 2))
+    nothing.backward()
+    assert nothing.item() == 0
+    assert not none.grad.any()
+
+
 def test_half_precision_is_computed_in_float32() -> None:
     heat = targets(*objects()).heat.float()
     logits = torch.randn_like(heat).bfloat16()
@@ -227,5 +264,9 @@ def test_maps_of_other_shapes_are_refused() -> None:
     logits = torch.zeros(1, 2, 2, 3)
     with pytest.raises(ValueError, match=r"heat: expected logits' shape \(1, 2, 2, 3\), got \(1, 2, 2, 2\)"):
         centre_focal_loss(logits, torch.zeros(1, 2, 2, 2))
+    with pytest.raises(ValueError, match=r"labels: expected shape \(1, 2, 3\), got \(1, 3, 2\)"):
+        centre_class_loss(logits, torch.zeros(1, 3, 2, dtype=torch.int64), torch.zeros(1, 2, 3))
+    with pytest.raises(ValueError, match=r"weight: expected shape \(1, 2, 3\), got \(1, 3, 2\)"):
+        centre_class_loss(logits, torch.zeros(1, 2, 3, dtype=torch.int64), torch.zeros(1, 3, 2))
     with pytest.raises(ValueError, match=r"ignored: expected shape \(1, 2, 3\), got \(1, 3, 2\)"):
         centre_focal_loss(logits, logits, torch.zeros(1, 3, 2, dtype=torch.bool))

@@ -188,6 +188,17 @@ def test_a_mirror_turns_the_yaw_of_the_residual_round_and_leaves_its_pitch(p, y,
     torch.testing.assert_close(mirrored, flip * log_map(base, target), rtol=0, atol=1e-9)
 
 
+def test_bases_targets_and_residuals_broadcast():
+    base, one = torch.rand(4, 1, 2).double(), torch.rand(3, 2).double()
+    for function in (log_map, exp_map, angle_residual):
+        whole = function(base, one)
+        assert whole.shape == (4, 3, 2)
+        torch.testing.assert_close(whole[2, 1], function(base[2, 0], one[1]))
+        torch.testing.assert_close(function(base[:, 0], one[0]), whole[:, 0])
+        torch.testing.assert_close(function(base[0, 0], one), whole[0])
+    assert angular_error(to_vector(base), to_vector(one)).shape == (4, 3)
+
+
 def test_ten_degrees_of_yaw_at_four_pitches():
     """10.0, 8.66, 5.0 and 1.73 degrees of angle at pitch 0, 30, 60 and 80."""
     pitch = double(0, 30, 60, 80) * DEGREE

@@ -47,3 +47,11 @@ def test_a_figure_has_one_line_a_mixer_in_the_order_of_the_cost():
 def test_a_comparison_of_which_all_failed_is_still_a_table():
     (table,) = comparison_exhibits(FOUND[3:], headline="accuracy", falls=False, budget="")
     assert [row[0] for row in table.rows] == ["c-1"]
+
+
+def test_models_without_a_state_have_no_column_of_it():
+    found = [result("a", "a", 0.5, 0), result("b", "b", 0.7, 0)]
+    table, *_ = comparison_exhibits(found, headline="accuracy", falls=False, budget="All alike.")
+    assert "state (bytes)" not in table.columns
+    assert {len(row) for row in table.rows} == {len(table.columns)}
+    assert table.note == "Test split. All alike."

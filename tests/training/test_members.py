@@ -8,7 +8,7 @@ from linsight.mixers import config as mixer
 from linsight.models.sequence import SequenceConfig, Stack, TokenModelConfig
 from linsight.optim import AdamWConfig
 from linsight.tasks.recall import RecallConfig
-from linsight.training import RunConfig, TrainingConfig
+from linsight.training import PRESETS, RunConfig, TrainingConfig
 from linsight.training.members import fitted, matched, measured_size, resized
 
 
@@ -54,6 +54,14 @@ def test_matched_members_have_nearly_as_many_parameters(kind, target):
     assert ours <= abs(parameters(value + 1) - target)
     assert value == 1 or ours <= abs(parameters(value - 1) - target)
     assert replace(stack, **{name: getattr(config.task.model.sequence, name)}) == config.task.model.sequence
+
+
+def test_a_pyramid_has_no_one_width_to_change():
+    pyramid = PRESETS["segment"]["tiny"]()
+    with pytest.raises(ValueError, match="sizes: expected a model of one width, got stages of 8, 16"):
+        resized(pyramid, 16)
+    with pytest.raises(ValueError, match="budget: expected a model of one width"):
+        matched(pyramid, 1000)
 
 
 def test_a_budget_of_seconds_becomes_steps_and_the_warm_up_keeps_its_share():

@@ -12,9 +12,9 @@ from linsight.cli.parsing import parse
 
 __all__ = ["Options", "run"]
 
-DESCRIPTION = """Train one model for each mixer, or of each kind, evaluate all on the test split, write one
-report. The same command goes on where it was interrupted, and tries again what failed. Options after -- are
-those of linsight train TASK, for all members.
+DESCRIPTION = """Train one model for each mixer, of each kind, or with each upsampler; evaluate all on the
+test split; write one report. The same command goes on where it was interrupted, and tries again what failed.
+Options after -- are those of linsight train TASK, for all members.
 """
 
 
@@ -22,12 +22,14 @@ those of linsight train TASK, for all members.
 class Options:
     """What `linsight compare` takes."""
 
-    over: Literal["mixer", "model"] = "mixer"
+    over: Literal["mixer", "model", "upsampler"] = "mixer"
     """What differs between the members."""
     mixers: Annotated[str | None, arg(metavar="KIND,KIND,...")] = None
     """The mixers, each a kind, or 'KIND OPTION=VALUE ...' in quotes; A+B alternates two in one stack."""
     models: Annotated[str | None, arg(metavar="KIND,KIND,...")] = None
     """With --over model: the kinds, each trained as its own preset says; none: all that have one."""
+    upsamplers: Annotated[str | None, arg(metavar="NAME,NAME,...")] = None
+    """With --over upsampler: those of the decoder, of linsight.nn.upsampling; none: all."""
     budget: Literal["tokens", "parameters", "seconds"] = "tokens"
     """What they have in common: tokens, the preset's steps and batch; parameters, these and as many
     parameters as the first mixer's, by the width of the feed-forward networks (by the layers where a mixer
@@ -39,7 +41,7 @@ class Options:
     preset: str | None = None
     """The configuration to start from; none: the default, or the one of each model."""
     run: Path | None = None
-    """The comparison's folder; none: runs/compare-TASK-mixer or -model."""
+    """The comparison's folder; none: runs/compare-TASK-mixer, -model or -upsampler."""
     progress: Literal["auto", "rich", "plain", "none"] = "auto"
     """As in linsight train."""
     json: bool = False
@@ -54,7 +56,7 @@ def run(arguments: Sequence[str]) -> int:
         wants_help = bool(arguments) and arguments[0] in ("-h", "--help")
         usage = (
             "usage: linsight compare TASK --mixers KIND,KIND,... [options]\n"
-            f"       linsight compare TASK --over model [options]\n\n{DESCRIPTION}"
+            f"       linsight compare TASK --over model|upsampler [options]\n\n{DESCRIPTION}"
         )
         print(f"{usage}\nTASK is one of {', '.join(PRESETS)}.", file=sys.stdout if wants_help else sys.stderr)
         return 0 if wants_help else 2
@@ -85,17 +87,18 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _variants(options: Options) -> tuple[str, ...]:
-    """The words of what is compared; none where all models are."""
-    mine, other = ("mixers", "models") if options.over == "mixer" else ("models", "mixers")
-    if getattr(options, other) is not None:
-        raise ValueError(f"--{other}: expected with --over {other[:-1]}, and with no other")
-    if options.over == "model" and (options.sizes or options.budget == "parameters"):
+    """The words of what is compared; none where all are."""
+    for other in ("mixer", "model", "upsampler"):
+        if other != options.over and getattr(options, f"{other}s") is not None:
+            raise ValueError(f"--{other}s: expected with --over {other}, and with no other")
+    if options.over != "mixer" and (options.sizes or options.budget == "parameters"):
         raise ValueError(
-            "--over model: models have no width in common; --sizes and --budget parameters are for mixers"
+            f"--over {options.over}: {options.over}s have no width in common; --sizes and --budget "
+            "parameters are for mixers"
         )
-    text = getattr(options, mine)
+    text = getattr(options, f"{options.over}s")
     if text is None and options.over == "mixer":
-        raise ValueError("--mixers: expected KIND,KIND,..., or --over model")
+        raise ValueError("--mixers: expected KIND,KIND,..., or --over model, or --over upsampler")
     return tuple(kind.strip() for kind in text.split(",")) if text else ()
 
 

@@ -12,14 +12,18 @@ from linsight.cli.evaluation import measure
 from linsight.cli.overrides import SEQUENCE
 from linsight.cli.tables import columns
 from linsight.cli.train import configured
+from linsight.nn.upsampling import UPSAMPLERS
 from linsight.reports.comparison import comparison_exhibits
 from linsight.reports.numbers import plain
-from linsight.tasks.exhibits import Evaluation
+from linsight.tasks.base import Task
+from linsight.tasks.exhibits import Evaluation, Exhibit
 from linsight.training.comparison import Result, compared
 from linsight.training.config import TaskConfig
 from linsight.training.display import Display
+from linsight.training.hardware import pick_device
 from linsight.training.members import Budget, Member, fitted, matched, measured_size, resized
 from linsight.training.presets import PRESETS
+from linsight.training.pretrained import from_pretrained
 from linsight.training.run import Run
 
 __all__ = ["Request", "compare"]
@@ -54,13 +58,30 @@ def compare(request: Request, *, as_json: bool, command: Sequence[str]) -> int:
     for result in compared(members, request.folder, evaluate, progress=progress, say=_say):
         found.append(result)
         told = _written(request, found, members[0].config.task, command)
+    if together := _together(request, found, members[0].config.task):
+        told = _written(request, found, members[0].config.task, command, together)
     if as_json:
         told = (request.folder / "numbers.json").read_text(encoding="utf-8").rstrip()
     print(told)
     return int(any(result.error for result in found))
 
 
-def _written(request: Request, found: Sequence[Result], task: TaskConfig, command: Sequence[str]) -> str:
+def _together(request: Request, found: Sequence[Result], task: TaskConfig) -> tuple[Exhibit, ...]:
+    """What the trained members make of the same examples, where the task shows that."""
+    trained = [result.name for result in found if result.metrics is not None]
+    if not (task.shows_together and trained):
+        return ()
+    models = {name: from_pretrained(request.folder / name / "model") for name in trained}
+    return cast(Task[Any], task.build()).shown_together(models, device=pick_device())
+
+
+def _written(
+    request: Request,
+    found: Sequence[Result],
+    task: TaskConfig,
+    command: Sequence[str],
+    together: Sequence[Exhibit] = (),
+) -> str:
     """Write the page of what is found so far, true after an interruption too; its table and its path."""
     variants = dict.fromkeys(result.variant for result in found)
     exhibits = comparison_exhibits(
@@ -73,7 +94,7 @@ def _written(request: Request, found: Sequence[Result], task: TaskConfig, comman
     page = reports.write_folder(
         request.folder,
         title=f"{request.over.capitalize()}s compared: {request.task}",
-        exhibits=(*exhibits, *task.published()),
+        exhibits=(exhibits[0], *together, *exhibits[1:], *task.published()),
         settings={"task": request.task, f"{request.over}s": ", ".join(variants), "budget": request.budget},
         numbers=[_numbers(result) for result in found],
         command=shlex.join(command),
@@ -85,7 +106,7 @@ def _members(request: Request) -> list[Member]:
     """Every variant at every width. A budget of parameters is the first one's, at each width."""
     members: list[Member] = []
     first: dict[int, int] = {}
-    for variant in request.variants or _all_models(request.task):
+    for variant in request.variants or _all(request):
         base = configured(request.task, [f"--{request.over}", variant.replace("+", ","), *request.train])
         for dim in request.sizes or (0,):
             config = resized(base, dim) if dim else base
@@ -100,9 +121,11 @@ def _members(request: Request) -> list[Member]:
     return members
 
 
-def _all_models(task: str) -> tuple[str, ...]:
-    """The kinds of model that have a preset of their own, the sequence model first."""
-    return (SEQUENCE, *(kind for kind in densities.kinds() if kind in PRESETS[task]))
+def _all(request: Request) -> tuple[str, ...]:
+    """All upsamplers; or the kinds of model that have a preset of their own, the sequence model first."""
+    if request.over == "upsampler":
+        return tuple(UPSAMPLERS)
+    return (SEQUENCE, *(kind for kind in densities.kinds() if kind in PRESETS[request.task]))
 
 
 def _in_common(request: Request) -> str:

@@ -7,7 +7,14 @@ from typing import Any, get_args
 
 from linsight.cli.mixer_words import mixer_config
 
-__all__ = ["kinds_in", "with_mixers", "with_model", "with_optimizer"]
+__all__ = [
+    "kinds_in",
+    "with_decoder",
+    "with_mixers",
+    "with_model",
+    "with_optimizer",
+    "with_upsampler",
+]
 
 
 SEQUENCE = "sequence"
@@ -59,6 +66,38 @@ def with_model(config: Any, kind: str) -> Any:
     options: Any = {name: getattr(old, name) for name in ("height", "width", "classes", "label")}
     model = ImageDensityConfig(**options) if kind == SEQUENCE else densities.config(kind, **options)
     return replace(config, task=replace(config.task, model=model))
+
+
+def with_decoder(config: Any, kind: str) -> Any:
+    """The run with a decoder of this kind, whose options are its own.
+
+    Raises:
+        ValueError: An unknown kind, or a task whose model has no decoder.
+    """
+    from linsight.models.vision import decoder_config
+
+    model = _with_a_decoder(config, "--decoder")
+    return replace(config, task=replace(config.task, model=replace(model, decoder=decoder_config(kind))))
+
+
+def with_upsampler(config: Any, name: str) -> Any:
+    """The run whose decoder has this upsampler; for `unpool`, with a backbone that pools.
+
+    Raises:
+        ValueError: An unknown name, a decoder that does not take it, or a task whose model has no decoder.
+    """
+    model = _with_a_decoder(config, "--upsampler")
+    backbone = replace(model.backbone, downsample="pool") if name == "unpool" else model.backbone
+    model = replace(model, backbone=backbone, decoder=replace(model.decoder, upsampler=name))
+    return replace(config, task=replace(config.task, model=model))
+
+
+def _with_a_decoder(config: Any, flag: str) -> Any:
+    from linsight.models.vision import DenseConfig
+
+    if not isinstance(getattr(config.task, "model", None), DenseConfig):
+        raise ValueError(f"{flag}: the models of task {config.task.kind!r} have no decoder")
+    return config.task.model
 
 
 def with_optimizer(config: Any, kind: str) -> Any:

@@ -9,6 +9,7 @@ from linsight.cli.parsing import choose
 __all__ = ["PREDICTORS", "run"]
 
 PREDICTORS = {
+    "detect": ("linsight.cli.predict_detect", "objects, their classes and boxes"),
     "segment": ("linsight.cli.predict_segment", "the class of every pixel"),
 }
 """Task -> the module whose `run(arguments)` does it, imported when it is asked for; and what it predicts."""

@@ -16,8 +16,8 @@ __all__ = ["Options", "configured", "parsed", "run"]
 
 DESCRIPTION = """Train a model of the task, evaluate it on the test split, write its report.
 
-The preset is chosen first, then --model, --mixer and --optimizer, then every other option changes a field
-of that configuration.
+The preset is chosen first, then --model, --mixer, --decoder, --upsampler and --optimizer, then every other
+option changes a field of that configuration.
 The same command on an existing run resumes it exactly.
 """
 
@@ -33,6 +33,11 @@ class Options:
     mixer: str | None = None
     """Mixer of every layer, 'KIND OPTION=VALUE ...' or KIND alone; several with commas between take turns;
     transnormer, transnormer-t1: that model's."""
+    decoder: str | None = None
+    """Decoder of a network on images: fcn, unet or fpn, the other options its own."""
+    upsampler: str | None = None
+    """Upsampler between the levels of the decoder, of linsight.nn.upsampling; unpool: of a backbone that
+    pools."""
     optimizer: str | None = None
     """Optimiser: adamw, adam, sgd or muon; the values that it shares with the preset's are kept."""
     run: Path | None = None
@@ -115,7 +120,14 @@ def parsed(
     Raises:
         ValueError: A task, preset, kind or value that does not exist.
     """
-    from linsight.cli.overrides import kinds_in, with_mixers, with_model, with_optimizer
+    from linsight.cli.overrides import (
+        kinds_in,
+        with_decoder,
+        with_mixers,
+        with_model,
+        with_optimizer,
+        with_upsampler,
+    )
     from linsight.training.presets import PRESETS
 
     presets = PRESETS[choose("task", task, PRESETS)]
@@ -126,12 +138,16 @@ def parsed(
         config = with_model(config, model)
         if asked is None and model in presets:
             config = presets[model]()
-    mixer = _value_of("--mixer", arguments)
-    if mixer is not None:
-        config = with_mixers(config, mixer.split(","))
-    optimizer = _value_of("--optimizer", arguments)
-    if optimizer is not None:
-        config = with_optimizer(config, optimizer)
+    chosen: dict[str, Any] = {"preset": preset, "model": model}
+    for name, change in (
+        ("mixer", lambda config, value: with_mixers(config, value.split(","))),
+        ("decoder", with_decoder),
+        ("upsampler", with_upsampler),
+        ("optimizer", with_optimizer),
+    ):
+        chosen[name] = _value_of(f"--{name}", arguments)
+        if chosen[name] is not None:
+            config = change(config, chosen[name])
     # The task's fields stand at the top of the command line: --data, --model.sequence.dim.
     parts = [
         ("task", Annotated[type(config.task), arg(name="")], field(default=config.task)),
@@ -143,7 +159,7 @@ def parsed(
         arguments,
         prog=f"linsight {verb} {task}",
         description=f"{description}\npresets:\n{_lines(presets)}",
-        default=shape(preset=preset, model=model, mixer=mixer, optimizer=optimizer),
+        default=shape(**chosen),
         fixed=kinds_in(config),
     )
     return parsed, replace(config, task=parsed.task, training=parsed.training)
@@ -166,6 +182,8 @@ def _default_folder(task: str, options: Options) -> Path:
         "" if options.preset == "default" else options.preset,
         options.model or "",
         re.sub("[, ]+", "-", options.mixer or ""),
+        options.decoder or "",
+        options.upsampler or "",
         options.optimizer or "",
     ]
     return Path("runs") / "-".join(part for part in parts if part)

@@ -3,7 +3,7 @@
 from linsight.losses.angles import binned_angle_loss, pinball_loss
 from linsight.losses.boxes import BOX_LOSSES, box_loss
 from linsight.losses.by_image import mean_of_images
-from linsight.losses.centres import CentreTargets, centre_focal_loss, centre_targets
+from linsight.losses.centres import CentreTargets, centre_class_loss, centre_focal_loss, centre_targets
 from linsight.losses.focal import focal_loss
 from linsight.losses.heatmap import bins_kl, heatmap_mse, map_js
 from linsight.losses.likelihood import gaussian_nll, laplace_nll, vmf_nll
@@ -29,6 +29,7 @@ __all__ = [
     "binned_angle_loss",
     "bins_kl",
     "box_loss",
+    "centre_class_loss",
     "centre_focal_loss",
     "centre_targets",
     "cross_entropy",

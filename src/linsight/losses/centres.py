@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from linsight.losses.by_image import mean_of_images
 from linsight.ops import accumulator_dtype, box_area
 
-__all__ = ["CentreTargets", "centre_focal_loss", "centre_targets"]
+__all__ = ["CentreTargets", "centre_class_loss", "centre_focal_loss", "centre_targets"]
 
 _SPREAD = 0.54 / 6
 _LEAST = 0.1
@@ -22,8 +23,10 @@ class CentreTargets(NamedTuple):
     """1 at the cell of each centre, falling off around it; 0 far from all objects of the class."""
     boxes: Float[Tensor, "batch rows columns 4"]
     """The box of the object whose bell is highest at the cell, xyxy in pixels."""
+    labels: Int64[Tensor, "batch rows columns"]
+    """The class of that object, 0 where there is none."""
     weight: Float[Tensor, "batch rows columns"]
-    """How much that box counts there: over its cells, the weights of each object sum to 1."""
+    """How much box and class count there: over its cells, the weights of each object sum to 1."""
     ignored: Bool[Tensor, "batch rows columns"]
     """Cells whose middle is inside a crowd: what is found there is neither right nor wrong."""
 
@@ -46,9 +49,9 @@ def centre_targets(
 
     the bell of Liu et al. 2019, arXiv 1909.00700, which is as long and wide as the box; that of Zhou et al.
     2019, arXiv 1904.07850, is round. `heat` is the highest of its class. As in the former paper, and not the
-    latter, boxes are to be told around the centre too: in a cell the one with the highest bell, of equal ones
-    the smallest, and nowhere below a bell of 0.1. Nothing depends on the order of the objects, except where
-    two that are equally large share a cell.
+    latter, boxes and classes are to be told around the centre too: in a cell those of the highest bell, of
+    equal ones the smallest, and nowhere below a bell of 0.1. Nothing depends on the order of the objects,
+    except where two that are equally large share a cell.
 
     Args:
         boxes: xyxy in pixels; a centre outside of the grid is moved to its border.
@@ -76,7 +79,7 @@ def centre_targets(
     boxes = torch.where(there[..., None], boxes, 0.0)
     bells = _bells(boxes, grid, stride) * (there & ~crowd)[..., None, None]
     return CentreTargets(
-        _heat(bells, labels, classes), *_owners(bells, boxes), _inside(boxes, crowd, grid, stride)
+        _heat(bells, labels, classes), *_owners(bells, boxes, labels), _inside(boxes, crowd, grid, stride)
     )
 
 
@@ -136,6 +139,34 @@ def centre_focal_loss(
     return (loss / centre.flatten(1).sum(1).clamp_min(1)).mean()
 
 
+def centre_class_loss(logits: Tensor, labels: Tensor, weight: Tensor) -> Float[Tensor, ""]:
+    """Which class, given that there is an object: cross entropy of the softmax of the same logits, in nats.
+
+    The mean over images of sum_i w_i l_i / max(1, sum_i w_i) over cells, with l = -log softmax(logits) at the
+    label. Adding a number to all logits of a cell changes nothing, so this says nothing of whether an object
+    is there, which `centre_focal_loss` says; and where one is, that loss hardly tells classes apart as long
+    as all are unlikely, its gradient for the wrong ones being that of p^2.
+
+    Args:
+        logits: `(batch, classes, rows, columns)`.
+        labels: `(batch, rows, columns)`, int64, from 0.
+        weight: `(batch, rows, columns)`, not negative; where it is 0, logits and labels may be anything.
+
+    Returns:
+        A scalar in float32 (float64 for float64 logits).
+
+    Raises:
+        ValueError: Shapes that do not fit.
+    """
+    wanted = (len(logits), *logits.shape[2:])
+    for name, given in (("labels", labels), ("weight", weight)):
+        if given.shape != wanted:
+            raise ValueError(f"{name}: expected shape {wanted}, got {tuple(given.shape)}")
+    counts = weight > 0
+    x = torch.where(counts[:, None], logits.to(accumulator_dtype(logits.dtype)), 0.0)
+    return mean_of_images(F.cross_entropy(x, labels * counts, reduction="none"), weight.to(x.dtype))
+
+
 def _bells(boxes: Tensor, grid: tuple[int, int], stride: int) -> Float[Tensor, "batch objects rows columns"]:
     """A product of one bell along the rows and one along the columns."""
     along = []
@@ -154,17 +185,19 @@ def _heat(bells: Tensor, labels: Tensor, classes: int) -> Tensor:
     return bells.new_zeros(batch, classes, *grid).scatter_reduce(1, index, bells, "amax")
 
 
-def _owners(bells: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each cell the box with the highest bell, and its weight."""
+def _owners(bells: Tensor, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each cell the box with the highest bell, its class, and its weight."""
     batch, objects, *grid = bells.shape
     if objects == 0:
-        return boxes.new_zeros(batch, *grid, 4), boxes.new_zeros(batch, *grid)
+        nothing = boxes.new_zeros(batch, *grid)
+        return nothing[..., None].expand(*nothing.shape, 4), nothing.long(), nothing
     height, owner = bells.flatten(2).max(1)
     height = torch.where(height >= _LEAST, height, 0.0)
     sums = boxes.new_zeros(batch, objects).scatter_add(1, owner, height)
     weight = height / sums.gather(1, owner).clamp_min(_LEAST)
     owned = boxes.gather(1, owner[..., None].expand(-1, -1, 4))
-    return owned.unflatten(1, grid), weight.unflatten(1, grid)
+    called = labels.gather(1, owner).clamp_min(0)
+    return owned.unflatten(1, grid), called.unflatten(1, grid), weight.unflatten(1, grid)
 
 
 def _inside(boxes: Tensor, crowd: Tensor, grid: tuple[int, int], stride: int) -> Tensor:

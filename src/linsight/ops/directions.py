@@ -123,8 +123,8 @@ def log_map(base: Tensor, target: Tensor) -> Tensor:
         target: (..., 2), pitch and yaw of v; they broadcast.
 
     Returns:
-        (..., 2) in radians. Within 1e-3 of the antipode, where the direction is undefined, |r| = pi - 1e-3
-        and there is no gradient.
+        (..., 2) in radians. Within 1e-3 of the antipode, where the direction is undefined, its length is
+        pi - 1e-3 and there is no gradient.
 
     Raises:
         TypeError: Not floating point.
@@ -180,7 +180,7 @@ def exp_map(base: Tensor, residual: Tensor) -> Tensor:
     across = -ratio * left
     down = -cosine * pitch.sin() - ratio * up * pitch.cos()
     forward = -cosine * pitch.cos() + ratio * up * pitch.sin()
-    vector = torch.stack([across, down, forward], dim=-1)
+    vector = torch.stack(torch.broadcast_tensors(across, down, forward), dim=-1)
     found = to_pitchyaw(vector)
     return torch.stack([found[..., 0], wrap_angle(found[..., 1] + yaw)], dim=-1)
 

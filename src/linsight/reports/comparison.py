@@ -24,13 +24,18 @@ def comparison_exhibits(
     trained = [result for result in found if result.metrics is not None]
     measured = [name for name in beside if any(name in (result.metrics or {}) for result in trained)]
     order = sorted(trained, key=lambda result: _quality(result, headline), reverse=not falls)
+    # Of models that see all tokens at once there is no state to speak of.
+    stateful = any(result.state_bytes for result in found)
+
+    def sizes(result: Result) -> tuple[int, ...]:
+        state = (result.state_bytes,) if stateful else ()
+        return (result.parameters, *state, result.steps)
+
     rows = [
         (
             result.name,
             f"{_quality(result, headline):.4g}",
-            result.parameters,
-            result.state_bytes,
-            result.steps,
+            *sizes(result),
             f"{result.seconds:.0f}",
             f"{result.step_bytes / 2**20:.1f}",
             *(f"{(result.metrics or {}).get(name, float('nan')):.4g}" for name in measured),
@@ -39,21 +44,19 @@ def comparison_exhibits(
     ]
     failed = [result for result in found if result.metrics is None]
     blank = ("", "", *("" for _ in measured))
-    rows += [
-        (result.name, "failed", result.parameters, result.state_bytes, result.steps, *blank)
-        for result in failed
-    ]
+    rows += [(result.name, "failed", *sizes(result), *blank) for result in failed]
     columns = (
         "",
         headline.replace("_", " "),
         "parameters",
-        "state (bytes)",
+        *(("state (bytes)",) if stateful else ()),
         "steps",
         "training (s)",
         "memory of a step (MiB)",
         *(name.replace("_", " ") for name in measured),
     )
-    note = f"Test split. {budget} State: of one sequence, all layers, after an example." + "".join(
+    state = " State: of one sequence, all layers, after an example." if stateful else ""
+    note = f"Test split. {budget}{state}" + "".join(
         f" {result.name} failed: {result.error}." for result in failed
     )
     against = (

@@ -1,5 +1,6 @@
 """Draws what a task shows: grids, pictures, heatmaps and curves to PNG, without matplotlib's global state."""
 
+import io
 from pathlib import Path
 
 import matplotlib
@@ -16,7 +17,7 @@ from linsight.reports.grids import draw_grid
 from linsight.reports.pictures import draw_pictures
 from linsight.tasks.exhibits import Curves, Exhibit, Grid, Heatmap, Pictures
 
-__all__ = ["draw", "save"]
+__all__ = ["draw", "png_of", "save"]
 
 INK, RULE = "#1f2328", "#d0d4da"
 SERIES = ("#0b6fb8", "#d1581a", "#128a6b", "#b0447e", "#8a6d00", "#5b5bd6")
@@ -49,10 +50,17 @@ def draw(exhibit: Exhibit, *, inches: float = 7.2) -> Figure:
 
 def save(exhibit: Exhibit, path: Path, *, inches: float = 7.2) -> Path:
     """Draw an exhibit to a PNG file that carries its title and note; the same input gives the same bytes."""
+    path.write_bytes(png_of(exhibit, inches=inches))
+    return path
+
+
+def png_of(exhibit: Exhibit, *, inches: float = 7.2) -> bytes:
+    """The content of the file that `save` writes."""
     figure = draw(exhibit, inches=inches)
     metadata = {"Title": exhibit.title, "Description": exhibit.note, "Software": None}
-    FigureCanvasAgg(figure).print_png(path, metadata=metadata)
-    return path
+    content = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(content, metadata=metadata)
+    return content.getvalue()
 
 
 def _draw_curves(curves: Curves, inches: float) -> Figure:

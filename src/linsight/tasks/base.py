@@ -30,6 +30,8 @@ class ComparedConfig(Config):
     """Whether less of it is better."""
     beside: ClassVar[tuple[str, ...]] = ()
     """Other metrics that stand in the table of a comparison."""
+    shows_together: ClassVar[bool] = False
+    """Whether `Task.shown_together` has something to show."""
 
     def published(self) -> tuple[Exhibit, ...]:
         """Published results that may stand beside ours."""

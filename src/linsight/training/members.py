@@ -48,7 +48,12 @@ def measured_size(config: RunConfig) -> Size:
 
 
 def resized(config: RunConfig, dim: int) -> RunConfig:
-    """The run with a stack of another width, its feed-forward networks in proportion."""
+    """The run with a stack of another width, its feed-forward networks in proportion.
+
+    Raises:
+        ValueError: Stacks of several widths, as of a pyramid.
+    """
+    _one_width(config, "sizes")
 
     def widen(stack: SequenceConfig) -> SequenceConfig:
         return replace(stack, dim=dim, mlp_dim=max(1, round(stack.mlp_dim * dim / stack.dim)))
@@ -60,7 +65,11 @@ def matched(config: RunConfig, parameters: int) -> RunConfig:
     """The run whose model comes nearest to so many parameters, by the width of its feed-forward networks.
 
     Where the mixers replace those, by the number of layers.
+
+    Raises:
+        ValueError: Stacks of several widths, as of a pyramid.
     """
+    _one_width(config, "budget")
     stack = next(stacks_in(config))
     name = "layers" if all(mixer.replaces_mlp for mixer in stack.mixers) else "mlp_dim"
 
@@ -77,6 +86,15 @@ def matched(config: RunConfig, parameters: int) -> RunConfig:
         middle = (low + high) // 2
         low, high = (middle, high) if over(middle) < 0 else (low, middle)
     return at(min(low, high, key=lambda value: abs(over(value))))
+
+
+def _one_width(config: RunConfig, what: str) -> None:
+    widths = list(dict.fromkeys(stack.dim for stack in stacks_in(config)))
+    if len(widths) > 1:
+        raise ValueError(
+            f"{what}: expected a model of one width, got stages of {', '.join(map(str, widths))}; "
+            "a pyramid has none in common"
+        )
 
 
 def fitted(config: RunConfig, seconds: float) -> RunConfig:

@@ -27,6 +27,17 @@ def test_every_map_has_the_size_divided_by_its_stride_and_rounded_up(small, size
     assert len(indices) == (3 if downsample == "pool" else 0)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (33, 47)], ids=str)
+def test_a_stem_of_stride_2_makes_every_map_twice_as_fine(small, size) -> None:
+    backbone = small(stages=2, stem_stride=2).build()
+    maps, _ = backbone(torch.rand(1, 3, *size))
+    assert backbone.strides == (2, 4)
+    for stride, one in zip(backbone.strides, maps, strict=True):
+        assert one.shape[2:] == (-(-size[0] // stride), -(-size[1] // stride))
+    with pytest.raises(ValueError, match="stem_stride: expected 2 or 4, got 3"):
+        small(stem_stride=3)
+
+
 @pytest.mark.parametrize("kind", mixers.kinds())
 def test_any_mixer_of_ours_sees_all_pixels_both_ways(small, awake, kind: str) -> None:
     """A change of the first pixel reaches the last of the map, and one of the last the first."""

@@ -117,8 +117,29 @@ def test_unet_joins_the_grown_map_with_the_encoders(awake) -> None:
     fine, coarse = torch.randn(1, 4, 5, 4).double(), torch.randn(1, 8, 3, 2).double()
     grown = decoder.ups[0].conv(coarse)[:, :, :5, :4]
     h = decoder.blocks[0](torch.cat([grown, fine], dim=1))
-    logits = torch.nn.functional.interpolate(decoder.classifier(h), scale_factor=4.0, mode="bilinear")
+    scores = torch.nn.functional.conv2d(h, decoder.last.project.weight, decoder.last.project.bias)
+    logits = torch.nn.functional.interpolate(scores, scale_factor=4.0, mode="bilinear")
     torch.testing.assert_close(decoder([fine, coarse], (18, 16)), logits[:, :, :18, :16])
+
+
+@pytest.mark.parametrize("last", [name for name in UPSAMPLERS if name != "unpool"])
+def test_unet_ends_with_any_upsampler_at_any_size(awake, last: str) -> None:
+    """Of the finest map's channels, at its stride: every size is exact, every weight is learnt."""
+    decoder = awake(build("unet", last=last))
+    assert (decoder.last.in_channels, decoder.last.out_channels, decoder.last.scale) == (4, CLASSES, 4)
+    for size in ((33, 47), (1, 1)):
+        maps, _ = levels(*size)
+        logits = decoder(maps, size)
+        assert logits.shape == (1, CLASSES, *size)
+        logits.square().sum().backward()
+    unused = [key for key, one in decoder.last.named_parameters() if one.grad is None or not one.grad.any()]
+    assert unused == []
+
+
+@pytest.mark.parametrize("name", ["unpool", "subpixels"])
+def test_unet_ends_with_nothing_else(name: str) -> None:
+    with pytest.raises(ValueError, match=f"last: expected one of nearest, .*, got '{name}'"):
+        build("unet", last=name)
 
 
 def test_unet_unpools_to_where_the_maxima_were(awake) -> None:

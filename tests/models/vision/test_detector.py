@@ -102,7 +102,7 @@ SIZE = (28, 36)
 
 def perfect() -> CentreMaps:
     """Maps that say what is there: scores 1 at centres, less around."""
-    heat, boxes, _, _ = centre_targets(TRUTH, LABELS, classes=CLASSES, grid=(7, 9), stride=4)
+    heat, boxes, _, _, _ = centre_targets(TRUTH, LABELS, classes=CLASSES, grid=(7, 9), stride=4)
     return CentreMaps(heat.logit(1e-6), boxes)
 
 

@@ -48,7 +48,7 @@ class Oracle(Detector):
             boxes = torch.from_numpy(scene.boxes)[None].float()
             crowd = torch.from_numpy(scene.crowd)[None]
             labels = torch.full_like(labels, -1) if number in blind else labels
-            heat, owned, _, _ = centre_targets(boxes, labels, classes=10, grid=grid, stride=4, crowd=crowd)
+            heat, owned, _, _, _ = centre_targets(boxes, labels, classes=10, grid=grid, stride=4, crowd=crowd)
             owned = owned + torch.tensor([shift, 0.0, shift, 0.0])
             sure = 0.9 + 0.09 * number / count  # metrics warn of scores that are all equal
             self.told[scene.image.tobytes()] = (sure * heat[0]).logit(1e-4), owned[0]

@@ -8,7 +8,7 @@ import torch
 
 from linsight.data import Scenes
 from linsight.data.geometry import Augmentation
-from linsight.losses import box_loss, centre_focal_loss, centre_targets
+from linsight.losses import box_loss, centre_class_loss, centre_focal_loss, centre_targets
 from linsight.models.vision import DetectorConfig, PyramidConfig, found_boxes
 from linsight.ops import pairwise_overlap
 from linsight.tasks.detect import DetectConfig
@@ -120,7 +120,7 @@ def test_objects_that_left_are_none_and_those_that_nearly_left_are_not_counted(t
 
 
 def test_the_loss_is_the_sum_of_its_parts_and_ignores_what_is_beyond(task) -> None:
-    built = task(augmentation=ZOOM, box_weight=3.0, box_loss="ciou")
+    built = task(augmentation=ZOOM, box_weight=3.0, box_loss="ciou", class_weight=2.0)
     model = built.build_model()
     batch = built.batch(INDICES, seed=0, epoch=0)
     loss, logs = built.loss(model, batch)
@@ -131,7 +131,9 @@ def test_the_loss_is_the_sum_of_its_parts_and_ignores_what_is_beyond(task) -> No
     assert batch["beyond"].any()
     centres = centre_focal_loss(maps.heat, targets.heat, targets.ignored | batch["beyond"])
     boxes = box_loss(maps.boxes, targets.boxes, targets.weight, "ciou")
-    torch.testing.assert_close(loss, centres + 3 * boxes)
+    classes = centre_class_loss(maps.heat, targets.labels, targets.weight)
+    torch.testing.assert_close(loss, centres + 2 * classes + 3 * boxes)
+    torch.testing.assert_close(logs["class_loss_nats"], classes)
     torch.testing.assert_close(logs["centre_loss"], centres)
     torch.testing.assert_close(logs["box_loss"], boxes)
 
@@ -198,6 +200,7 @@ def test_tokens_are_those_of_the_finest_stride(task) -> None:
         ({"detections": 0}, "detections: expected at least 1, got 0"),
         ({"box_loss": "l2"}, "box_loss: expected one of l1, iou, giou, diou, ciou, got 'l2'"),
         ({"box_weight": 0.0}, "box_weight: expected a number above 0, got 0"),
+        ({"class_weight": -1.0}, "class_weight: expected a number of at least 0, got -1"),
         ({"suppression": 1.5}, "suppression: expected an IoU from 0 to 1, got 1.5"),
         (
             {"augmentation": Augmentation(degrees=0.0)},

@@ -135,8 +135,8 @@ def normalisation(
         target: The normalised camera.
 
     Raises:
-        ValueError: Other shapes; numbers that are not finite; |c| below 1e-3; H no rotation to 1e-3; h_x
-            parallel to z; C singular.
+        ValueError: Other shapes; numbers that are not finite; a centre nearer than 1e-3; H no rotation to
+            1e-3; h_x parallel to z; C singular.
     """
     centre, head, camera = centre.double(), head.double(), camera.double()
     if centre.ndim != 2 or centre.shape[1] != 3:

@@ -39,7 +39,9 @@ class PyramidConfig(Config):
         SequenceConfig(dim=128, layers=2, mlp_dim=256),
         SequenceConfig(dim=256, layers=1, mlp_dim=512),
     )
-    """Width, depth and mixers of each stage, the first at stride 4, the others at twice the one before."""
+    """Width, depth and mixers of each stage, the first at `stem_stride`, each at twice the one before."""
+    stem_stride: int = 4
+    """Of the first stage, 2 or 4: 2 sees thin things, at four times the cost."""
     positions: Positions = "convolution"
     """A depthwise convolution before each stage, or none."""
     scan: Scan = "alternate"
@@ -53,6 +55,8 @@ class PyramidConfig(Config):
             raise ValueError(f"in_channels: expected at least 1, got {self.in_channels}")
         if not self.stages:
             raise ValueError("stages: expected at least one, got none")
+        if self.stem_stride not in (2, 4):
+            raise ValueError(f"stem_stride: expected 2 or 4, got {self.stem_stride}")
         for name, kinds in (("positions", Positions), ("scan", Scan), ("downsample", Downsample)):
             if getattr(self, name) not in get_args(kinds):
                 known = " or ".join(map(repr, get_args(kinds)))
@@ -67,8 +71,8 @@ class PyramidConfig(Config):
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Of the maps, from fine to coarse: 4, 8, 16, 32."""
-        return tuple(4 * 2**number for number in range(len(self.stages)))
+        """Of the maps, from fine to coarse: 4, 8, 16, 32 where the stem has stride 4."""
+        return tuple(self.stem_stride * 2**number for number in range(len(self.stages)))
 
     def build(self) -> "PyramidBackbone":
         """The backbone."""
@@ -76,7 +80,7 @@ class PyramidConfig(Config):
 
 
 class PyramidBackbone(nn.Module):
-    """Maps of strides 4, 8, 16, 32 of images of any size: `maps, indices = backbone(images)`.
+    """Maps of strides 4, 8, 16, 32 (or 2, 4, ...) of images of any size: `maps, indices = backbone(images)`.
 
     The pyramid is that of Wang et al. 2021, arXiv 2102.12122, with mixers whose cost is linear in pixels, so
     that no stage has to look at fewer of them. Every halving rounds up, as if the last row and column were
@@ -100,14 +104,11 @@ class PyramidBackbone(nn.Module):
         self.config = config
         self.channels, self.strides = config.channels, config.strides
         first = self.channels[0]
-        self.stem = nn.ModuleList(
-            [
-                nn.Conv2d(config.in_channels, first // 2, 4, stride=2, padding=1),
-                nn.Sequential(
-                    ChannelNorm(first // 2), nn.GELU(), nn.Conv2d(first // 2, first, 4, stride=2, padding=1)
-                ),
-            ]
-        )
+        narrow = first if config.stem_stride == 2 else first // 2
+        self.stem = nn.ModuleList([nn.Conv2d(config.in_channels, narrow, 4, stride=2, padding=1)])
+        if config.stem_stride == 4:
+            again = nn.Conv2d(narrow, first, 4, stride=2, padding=1)
+            self.stem.append(nn.Sequential(ChannelNorm(narrow), nn.GELU(), again))
         self.pool = IndexedMaxPool(2, ceil_mode=True) if config.downsample == "pool" else None
         side = 1 if self.pool else 2
         self.merges = nn.ModuleList(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from linsight.data import Scenes, generated_fingerprint
 from linsight.data.geometry import Augmentation
-from linsight.losses import BOX_LOSSES, box_loss, centre_focal_loss, centre_targets
+from linsight.losses import BOX_LOSSES, box_loss, centre_class_loss, centre_focal_loss, centre_targets
 from linsight.models.vision import CentreMaps, Detector, DetectorConfig
 from linsight.tasks.base import Batch, ComparedConfig, Progress, Split, Task
 from linsight.tasks.detect.evaluation import Measured, detection_evaluation, measure_detector
@@ -31,6 +31,8 @@ class DetectConfig(ComparedConfig):
         model: Backbone, decoder, heads; 10 classes.
         box_loss: Of `linsight.losses.box_loss`.
         box_weight: Its factor beside the loss of centres. `l1` is in pixels.
+        class_weight: The factor of `linsight.losses.centre_class_loss`, which CenterNet does not have; 0 for
+            none.
         suppression: The IoU above which the likelier of two boxes of a class is kept alone.
         detections: Of an image, at most.
         augmentation: Sizes and shifts of training scenes. Digits must not be mirrored, and a turn would make
@@ -48,6 +50,7 @@ class DetectConfig(ComparedConfig):
     model: DetectorConfig = field(default_factory=DetectorConfig)
     box_loss: str = "giou"
     box_weight: float = 1.0
+    class_weight: float = 1.0
     suppression: float = 0.6
     detections: int = 50
     augmentation: Augmentation = _STILL
@@ -64,6 +67,8 @@ class DetectConfig(ComparedConfig):
             raise ValueError(f"box_loss: expected one of {', '.join(BOX_LOSSES)}, got {self.box_loss!r}")
         if not 0 < self.box_weight < float("inf"):
             raise ValueError(f"box_weight: expected a number above 0, got {self.box_weight}")
+        if not 0 <= self.class_weight < float("inf"):
+            raise ValueError(f"class_weight: expected a number of at least 0, got {self.class_weight}")
         if not 0 <= self.suppression <= 1:
             raise ValueError(f"suppression: expected an IoU from 0 to 1, got {self.suppression}")
         for name, reason in (("flip", "a mirrored digit is none"), ("degrees", "a turned box is loose")):
@@ -82,9 +87,9 @@ class DetectConfig(ComparedConfig):
 
 
 class DetectTask(Task[Detector]):
-    """The loss of centres and that of boxes, average precision, pictures of what was mistaken.
+    """The losses of centres, classes and boxes, average precision, pictures of what was mistaken.
 
-    Both losses are those of each scene, and the mean over scenes: the same number however a batch is split
+    All losses are those of each scene, and the mean over scenes: the same number however a batch is split
     over devices, or accumulated.
     """
 
@@ -126,7 +131,7 @@ class DetectTask(Task[Detector]):
         return moved(batch, self.config.augmentation, indices, stride, seed=seed, epoch=epoch)
 
     def loss(self, model: Detector, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of centres + box_weight * loss of boxes; both are logged."""
+        """Loss of centres + class_weight * that of classes + box_weight * that of boxes; all are logged."""
         maps: CentreMaps = model(batch["image"])
         targets = centre_targets(
             batch["boxes"],
@@ -139,8 +144,10 @@ class DetectTask(Task[Detector]):
         ignored = targets.ignored | batch["beyond"] if "beyond" in batch else targets.ignored
         centres = centre_focal_loss(maps.heat, targets.heat, ignored)
         boxes = box_loss(maps.boxes, targets.boxes, targets.weight, self.config.box_loss)
-        logs = {"centre_loss": centres.detach(), "box_loss": boxes.detach()}
-        return centres + self.config.box_weight * boxes, logs
+        classes = centre_class_loss(maps.heat, targets.labels, targets.weight)
+        logs = {"centre_loss": centres, "class_loss_nats": classes, "box_loss": boxes}
+        loss = centres + self.config.class_weight * classes + self.config.box_weight * boxes
+        return loss, {name: value.detach() for name, value in logs.items()}
 
     def validate(self, model: Detector) -> dict[str, float]:
         """AP and AP50 by COCO's protocol on the first validation scenes."""

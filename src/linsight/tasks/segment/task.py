@@ -44,6 +44,7 @@ class SegmentConfig(ComparedConfig):
     headline: ClassVar[str] = "miou"
     headline_falls: ClassVar[bool] = False
     beside: ClassVar[tuple[str, ...]] = ("boundary_f", "phase_pattern", "milliseconds_per_scene")
+    shows_together: ClassVar[bool] = True
 
     kind: Literal["segment"] = "segment"
     data: Scenes = field(default_factory=Scenes)

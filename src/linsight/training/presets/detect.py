@@ -17,10 +17,10 @@ def detect_default() -> RunConfig:
         version=RunConfig.VERSION,
         task=DetectConfig(model=_model()),
         training=TrainingConfig(
-            steps=1500,
-            batch_size=16,
+            steps=3000,
+            batch_size=8,
             optimizer=AdamWConfig(lr=4e-3, betas=(0.9, 0.99), weight_decay=0.05),
-            schedule=WarmupCosineConfig(warmup_steps=50, final=0.02),
+            schedule=WarmupCosineConfig(warmup_steps=100, final=0.02),
             validate_every=500,
             checkpoint_every=250,
         ),

@@ -41,4 +41,4 @@ def _model(widths: tuple[int, ...], layers: tuple[int, ...]) -> DenseConfig:
         SequenceConfig(dim=dim, layers=depth, mlp_dim=2 * dim)
         for dim, depth in zip(widths, layers, strict=True)
     )
-    return DenseConfig(classes=11, backbone=PyramidConfig(stages=stages), decoder=UNetConfig())
+    return DenseConfig(classes=11, backbone=PyramidConfig(stages=stages), decoder=UNetConfig(last="subpixel"))

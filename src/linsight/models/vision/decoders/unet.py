@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from linsight.models.vision.decoders.base import Decoder, DecoderConfig, climb
 from linsight.models.vision.parts import convolve
-from linsight.nn.upsampling import Upsampler, make_upsampler
+from linsight.nn.upsampling import UPSAMPLERS, Upsampler, make_upsampler
 
 __all__ = ["UNet", "UNetConfig"]
 
@@ -19,6 +19,16 @@ class UNetConfig(DecoderConfig):
     """U-Net; with `unpool` and a backbone that pools, a SegNet with skips."""
 
     kind: Literal["unet"] = "unet"
+    last: str = "bilinear"
+    """From the finest map to logits of pixels. Interpolation cannot draw what is finer than the map; an
+    upsampler that learns, as `subpixel`, can."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built."""
+        super().__post_init__()
+        known = [name for name in UPSAMPLERS if name != "unpool"]
+        if self.last not in known:
+            raise ValueError(f"last: expected one of {', '.join(known)}, got {self.last!r}")
 
     def build(self, channels: Sequence[int], strides: Sequence[int], classes: int) -> "UNet":
         """The decoder."""
@@ -29,9 +39,9 @@ class UNet(Decoder):
     """At each level x grows to the encoder's map, is joined with it, and passes two 3 x 3 convolutions.
 
     Ronneberger, Fischer, Brox 2015, arXiv 1505.04597; with max-unpooling, Badrinarayanan et al. 2015, arXiv
-    1511.00561. x has the channels of the encoder's map at each level. The classifier stands at the finest
-    stride, and its logits go to the pixels by bilinear interpolation. Deviations: convolutions are padded,
-    and a norm follows each.
+    1511.00561. x has the channels of the encoder's map at each level. The upsampler `last` makes logits of
+    pixels of the finest map; `bilinear` classifies there, and interpolates. Deviations: convolutions are
+    padded, and a norm follows each.
 
     Raises:
         ValueError: What `Decoder` refuses; in a call, `unpool` without indices.
@@ -49,8 +59,7 @@ class UNet(Decoder):
         self.blocks = nn.ModuleList(
             nn.Sequential(convolve(2 * fine, fine), convolve(fine, fine)) for fine, _ in pairs
         )
-        self.classifier = nn.Conv2d(self.channels[0], classes, 1)
-        self.last = make_upsampler("bilinear", classes, scale=self.strides[0])
+        self.last = make_upsampler(config.last, self.channels[0], classes, scale=self.strides[0])
 
     def decode(self, maps: Sequence[Tensor], size: tuple[int, int], indices: Sequence[Tensor]) -> Tensor:
         """From the coarsest map to the pixels."""
@@ -66,4 +75,4 @@ class UNet(Decoder):
             where = indices[level] if needs else None
             x = climb(cast(Upsampler, self.ups[level]), x, skip.shape[2:], skip=skip, indices=where)
             x = self.blocks[level](torch.cat([x, skip], dim=1))
-        return climb(self.last, self.classifier(x), size)
+        return climb(self.last, x, size)
