@@ -123,9 +123,10 @@ def test_a_ramp_stays_a_ramp_however_much_it_shrinks(factor: float) -> None:
 
 
 def test_what_is_too_fine_for_the_crop_is_grey_in_it() -> None:
-    """A chequerboard of single pixels, of which a crop a quarter as large would show any pattern."""
+    """A chequerboard of single pixels, at whose centres all samples of a crop a quarter as large are."""
     image = ((torch.arange(200)[:, None] + torch.arange(200)) % 2).double()[None]
-    warp = top_down(torch.tensor([[40.0, 40.0, 160.0, 160.0]]), (200, 200), (30, 30), padding=1.0)
+    warp = top_down(torch.tensor([[40.5, 40.5, 160.5, 160.5]]), (200, 200), (30, 30), padding=1.0)
+    assert warp.image(image[None]).abs().max() < 1e-9  # what a sample a pixel would see
     assert (crop_images([image], warp)[0] - 0.5).abs().max() < 1e-9
 
 

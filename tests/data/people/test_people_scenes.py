@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from standing import plain, still
 
-from linsight.data.annotations import read_coco, write_coco
+from linsight.data.annotations import read_coco, read_coco_results, write_coco, write_coco_results
 from linsight.data.annotations.rle import to_mask
+from linsight.data.keypoint_set import read_keypoints
 from linsight.data.people import (
     JOINTS,
     Camera,
@@ -23,6 +25,7 @@ from linsight.data.people import (
 )
 from linsight.data.people.rows import rows
 from linsight.data.splits import SPLITS
+from linsight.metrics.average_precision import coco, detections, evaluate_detections, ground_truth
 
 CHECKSUMS = {
     "train": "7c794b89a4a27a1478c8a46e91304f60ed52d5734c5a53089da20196bcb6abff",
@@ -207,6 +210,53 @@ def test_pictures_are_written_under_the_names_of_the_annotations(tmp_path: Path)
     for scene, name in zip(scenes, people_ground_truth(scenes, [5, 8]).image_names, strict=True):
         with image.open(tmp_path / "images" / name) as picture:
             assert np.array_equal(np.asarray(picture).transpose(2, 0, 1), scene.image)
+
+
+def test_from_a_scene_to_a_file_a_crop_an_answer_and_its_score(tmp_path: Path) -> None:
+    """Keypoints that are read, cropped, taken back, written and read again are the truth: OKS AP is 1.
+
+    What is found 4 pixels away is another answer, and OKS says so.
+    """
+    pytest.importorskip("PIL")
+    scenes = PeopleScenes((192, 256), samples=1).scenes("valid", np.arange(3))
+    write_coco(people_ground_truth(scenes), tmp_path / "people.json")
+    write_people(scenes, tmp_path)
+    instances = read_keypoints(tmp_path / "people.json", tmp_path, joints=17)
+    everyone = np.arange(len(instances))
+    crops = instances.crops(everyone, (96, 72))
+    back = crops.warp.inverse().keypoints(crops.keypoints)
+    truth, labelled = instances.truth, crops.visibility > 0
+    expected = np.concatenate([scene.keypoints for scene in scenes])
+    assert np.abs(back.numpy() - expected)[labelled.numpy()].max() < 1e-9
+    scores = {}
+    for shift in (0.0, 4.0):
+        found = instances.results(everyone, back + shift, torch.ones(back.shape[:2]), torch.ones(len(back)))
+        write_coco_results(found, tmp_path / "results.json")
+        again = read_coco_results(tmp_path / "results.json", truth)
+        tables = (
+            ground_truth(
+                images=truth.image_ids,
+                categories=truth.category_ids,
+                image_id=truth.image_id,
+                category_id=truth.category_id,
+                box=truth.box,
+                box_format="xywh",
+                area=truth.area,
+                keypoints=truth.keypoints,
+                num_keypoints=truth.num_keypoints,
+            ),
+            detections(
+                image_id=again.image_id,
+                category_id=again.category_id,
+                score=again.score,
+                box=again.box,
+                box_format="xywh",
+                keypoints=again.keypoints,
+            ),
+        )
+        scores[shift] = evaluate_detections(*tables, coco("keypoints")).value
+    assert scores[0.0] == pytest.approx(1, abs=1e-12)
+    assert scores[4.0] < 0.9
 
 
 def test_refusals() -> None:

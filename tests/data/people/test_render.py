@@ -34,20 +34,23 @@ def _looks(batch: int) -> tuple[Clothes, Surroundings]:
     return clothes_of(random.random((batch, CLOTHES))), surroundings_of(random.random((batch, SURROUNDINGS)))
 
 
-def _some(symmetric: bool = False) -> Portraits:
+def _some(**options: bool) -> Portraits:
     body = skeleton(drawn()).at(np.tile([0.125, 0.0625, 3.5], (24, 1)))
-    return render(body, _camera(24), *_looks(24), SIZE, symmetric=symmetric)
+    return render(body, _camera(24), *_looks(24), SIZE, **options)
 
 
-def _mirrored(symmetric: bool) -> Portraits:
+def _mirrored(**options: bool) -> Portraits:
     body = skeleton(drawn().mirrored()).at(np.tile([-0.125, 0.0625, 3.5], (24, 1)))
     clothes, around = _looks(24)
-    return render(body, _camera(24).mirrored(SIZE[1]), clothes, around.mirrored(), SIZE, symmetric=symmetric)
+    return render(body, _camera(24).mirrored(SIZE[1]), clothes, around.mirrored(), SIZE, **options)
 
 
-def test_a_mirrored_scene_is_the_mirrored_picture_with_left_and_right_exchanged() -> None:
+@pytest.mark.parametrize("options", [{"symmetric": True}, {"stripes": False}], ids=str)
+def test_a_mirrored_scene_is_the_mirrored_picture_with_left_and_right_exchanged(
+    options: dict[str, bool],
+) -> None:
     """Exactly, where clothes are of no side; keypoints to 1e-9 pixels."""
-    one, other = _some(symmetric=True), _mirrored(symmetric=True)
+    one, other = _some(**options), _mirrored(**options)
     order = list(range(17))
     for left, right in PAIRS:
         order[left], order[right] = right, left
@@ -62,7 +65,7 @@ def test_a_mirrored_scene_is_the_mirrored_picture_with_left_and_right_exchanged(
 
 
 def test_clothes_tell_a_mirrored_scene_from_a_mirrored_picture() -> None:
-    one, other = _some(), _mirrored(symmetric=False)
+    one, other = _some(), _mirrored()
     changed = (other.image != one.image[..., ::-1]).any(1).sum((1, 2))
     assert (changed > 20).all()
     assert np.allclose(other.depth, one.depth[..., ::-1], rtol=0, atol=1e-5)
@@ -133,10 +136,13 @@ def test_left_limbs_are_striped_and_right_ones_are_not() -> None:
     body = skeleton(still(shoulder=((0, -0.8), (0, -0.8)))).at(FAR)
     dressed = render(body, camera, *plain(), size, samples=1)
     alike = render(body, camera, *plain(), size, samples=1, symmetric=True)
+    plainly = render(body, camera, *plain(), size, samples=1, stripes=False)
+    assert (plainly.image != alike.image).any()  # a face, and a placket
     for limb in ("upper_arm", "thigh"):
         assert len(_colours(dressed, f"right_{limb}")) == 1
         assert len(_colours(dressed, f"left_{limb}")) == 2
-        assert _colours(alike, f"left_{limb}") == _colours(alike, f"right_{limb}")
+        for found in (alike, plainly):
+            assert _colours(found, f"left_{limb}") == _colours(found, f"right_{limb}")
     for limb in ("forearm", "shank"):  # with hand and shoe
         assert len(_colours(dressed, f"left_{limb}")) == len(_colours(dressed, f"right_{limb}")) + 1
 

@@ -39,6 +39,7 @@ def albedo(
     along: Float32[np.ndarray, "hits"],
     place: Places,
     *,
+    stripes: bool,
     symmetric: bool,
 ) -> Float32[np.ndarray, "hits 3"]:
     """The colour of places on bodies.
@@ -50,6 +51,7 @@ def albedo(
         capsule: On which capsule they are.
         along: How far along it, 0 to 1.
         place: X, Y, Z in the camera's axes.
+        stripes: Whether left limbs are striped.
         symmetric: Left is as right and the front as the back.
     """
     material = np.where(along > _TIP[capsule], _TIPS[capsule], _CLOTHES[capsule])
@@ -58,8 +60,9 @@ def albedo(
     if symmetric:
         material[rows] = np.where(up > _HAIRLINE, _HAIR, _SKIN)
     else:
-        striped = (along * _STRIPES[capsule]).astype(np.int64) % 2 == 1
-        material[striped & (along <= _TIP[capsule])] += _CONTRAST
+        if stripes:
+            striped = (along * _STRIPES[capsule]).astype(np.int64) % 2 == 1
+            material[striped & (along <= _TIP[capsule])] += _CONTRAST
         material[rows] = _face(aside, up, forwards)
         rows = np.flatnonzero(np.isin(capsule, _TRUNK) & (along <= _TIP[capsule]))
         aside, _, forwards = _own(body, "trunk", which[rows], rows, place)

@@ -34,6 +34,7 @@ def picture(
     samples: int,
     *,
     first: Int64[np.ndarray, "images"] | None = None,
+    stripes: bool = True,
     symmetric: bool = False,
 ) -> Picture:
     """Bodies before their backgrounds.
@@ -42,8 +43,9 @@ def picture(
     is albedo (ambient + (1 - ambient) max(0, n l)), with the normal n and the direction l to the light.
 
     Left sleeves and trouser legs are striped, shirts have a placket in front, and heads a face, so that
-    which side is left can be told from each limb alone. With `symmetric` none of this is there: from before
-    and from behind a body is the same, and at most the bend of knees and elbows tells left and right apart.
+    which side is left can be told from each limb alone. Without `stripes` the face and the placket tell it,
+    and a mirrored picture is of a mirrored body. With `symmetric` nothing is there: from before and from
+    behind a body is the same, and at most the bend of knees and elbows tells left and right apart.
 
     Arithmetic is +, -, *, / and square roots, one after another: the same on every machine.
 
@@ -53,7 +55,8 @@ def picture(
         surface: What is seen, by `rasterise`; capsule 14 p + c is the c-th of an image's p-th body.
         samples: Along each side of a pixel.
         first: Which is each image's first body. Default: each has one.
-        symmetric: Leave out what tells left from right.
+        stripes: Whether left limbs are striped.
+        symmetric: Leave out all that tells left from right.
     """
     height, width = (side // samples for side in surface.depth.shape[1:])
     x, y = camera.slopes((height, width), samples)
@@ -66,7 +69,7 @@ def picture(
     depth = surface.depth.reshape(-1)[hits]
     place = (x.reshape(-1)[which * x.shape[1] + columns] * depth, y.reshape(-1)[lines] * depth, depth)
     along, normal = _normals(capsules(body), owner * len(CAPSULES) + capsule, place)
-    colour = albedo(clothes, body, owner, capsule, along, place, symmetric=symmetric)
+    colour = albedo(clothes, body, owner, capsule, along, place, stripes=stripes, symmetric=symmetric)
     colour *= _brightness(normal, around, which)[:, None]
     pixels = lines // samples * width + columns // samples
     pictured = (len(surface.depth), height, width)

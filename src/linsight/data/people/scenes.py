@@ -80,7 +80,8 @@ class PeopleScenes:
         size: Height and width of the images.
         most: At most so many people, 1 to 4.
         samples: Rays along each side of a pixel.
-        symmetric: Leave out what tells left from right.
+        stripes: Stripe left sleeves and trouser legs, as in `People`.
+        symmetric: Leave out all that tells left from right.
 
     Cost: about as much as `People` of images of this size, and as much for each of the people as for the box
     around it.
@@ -91,6 +92,7 @@ class PeopleScenes:
     size: tuple[int, int] = (96, 128)
     most: int = MOST
     samples: int = 2
+    stripes: bool = True
     symmetric: bool = False
 
     def __post_init__(self) -> None:
@@ -128,6 +130,7 @@ class PeopleScenes:
             surroundings_of(around[None]),
             self.size,
             samples=self.samples,
+            stripes=self.stripes,
             symmetric=self.symmetric,
         )
 
@@ -149,6 +152,7 @@ def compose(
     size: tuple[int, int],
     *,
     samples: int = 2,
+    stripes: bool = True,
     symmetric: bool = False,
 ) -> PeopleScene:
     """People in one image with their labels, without those of whom less than a tenth would be seen.
@@ -158,7 +162,8 @@ def compose(
         camera, surroundings: Of the one image: batches of 1.
         size: Height and width of the image.
         samples: Rays along each side of a pixel.
-        symmetric: Leave out what tells left from right.
+        stripes: Stripe left sleeves and trouser legs, as in `People`.
+        symmetric: Leave out all that tells left from right.
 
     Raises ValueError for nobody, and for more than four people.
     """
@@ -183,6 +188,7 @@ def compose(
         surface,
         samples,
         first=np.zeros(1, np.int64),
+        stripes=stripes,
         symmetric=symmetric,
     )
     joints = body.places[:, : len(JOINTS)]
