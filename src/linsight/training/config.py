@@ -10,6 +10,7 @@ from linsight.tasks.classify import ClassifyConfig
 from linsight.tasks.detect import DetectConfig
 from linsight.tasks.generate import GenerateConfig
 from linsight.tasks.language import LanguageConfig
+from linsight.tasks.pose import PoseConfig
 from linsight.tasks.recall import RecallConfig
 from linsight.tasks.segment import SegmentConfig
 
@@ -17,7 +18,15 @@ __all__ = ["Precision", "PublishedConfig", "RunConfig", "TaskConfig", "TrainingC
 
 Precision = Literal["float32", "bfloat16"]
 
-TaskConfig = ClassifyConfig | DetectConfig | GenerateConfig | LanguageConfig | RecallConfig | SegmentConfig
+TaskConfig = (
+    ClassifyConfig
+    | DetectConfig
+    | GenerateConfig
+    | LanguageConfig
+    | PoseConfig
+    | RecallConfig
+    | SegmentConfig
+)
 """Any task's configuration, told apart by `kind`; it has `build() -> Task`."""
 
 

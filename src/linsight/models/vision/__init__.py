@@ -17,6 +17,7 @@ from linsight.models.vision.decoders import (
 )
 from linsight.models.vision.dense import DenseConfig, DenseModel
 from linsight.models.vision.detector import CentreMaps, Detector, DetectorConfig, Found, found_boxes
+from linsight.models.vision.keypoints import KeypointNet, KeypointNetConfig
 from linsight.models.vision.parts import ChannelNorm
 from linsight.models.vision.presets import SIZES, pyramid
 from linsight.models.vision.stage import Stage
@@ -38,6 +39,8 @@ __all__ = [
     "FCNConfig",
     "FPNConfig",
     "Found",
+    "KeypointNet",
+    "KeypointNetConfig",
     "Pyramid",
     "PyramidBackbone",
     "PyramidConfig",

@@ -2,7 +2,7 @@
 
 from linsight.models.vision.codecs.angles import Bins, Pinball, VonMisesFisher
 from linsight.models.vision.codecs.base import Codec, Keypoints, Outputs
-from linsight.models.vision.codecs.build import CODECS, codec_names, make_codec
+from linsight.models.vision.codecs.build import CODECS, codec_names, codec_options, make_codec
 from linsight.models.vision.codecs.grid import Grid, gaussian_maps
 from linsight.models.vision.codecs.heads import BinHead, MapHead, PooledHead
 from linsight.models.vision.codecs.heatmap import Heatmap
@@ -19,6 +19,7 @@ from linsight.models.vision.codecs.regression import PointCodec, Regression
 from linsight.models.vision.codecs.rle import RLE
 from linsight.models.vision.codecs.simcc import SimCC
 from linsight.models.vision.codecs.space import Directions, Pixels, Space
+from linsight.models.vision.codecs.words import codec_from_words
 
 __all__ = [
     "CODECS",
@@ -44,7 +45,9 @@ __all__ = [
     "Space",
     "VonMisesFisher",
     "argmax_peak",
+    "codec_from_words",
     "codec_names",
+    "codec_options",
     "dark_peak",
     "dark_peak_1d",
     "expectation",

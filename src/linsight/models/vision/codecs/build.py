@@ -14,7 +14,7 @@ from linsight.models.vision.codecs.rle import RLE
 from linsight.models.vision.codecs.simcc import SimCC
 from linsight.models.vision.codecs.space import Directions, Space
 
-__all__ = ["CODECS", "codec_names", "make_codec"]
+__all__ = ["CODECS", "codec_names", "codec_options", "make_codec"]
 
 CODECS: dict[str, type[Codec] | partial[Codec]] = {
     "heatmap_msra": partial(Heatmap, convention="rounded", decoder="quarter", shift_flipped=True),
@@ -76,7 +76,7 @@ def make_codec(name: str, space: Space, **options: Any) -> Codec:
     if name not in CODECS:
         raise ValueError(f"codec {name!r} is not known; choose one of {', '.join(CODECS)}")
     build = CODECS[name]
-    known = _options(build)
+    known = codec_options(name)
     for option in options:
         if option not in known:
             raise ValueError(f"codec {name!r} has no option {option!r}; it has {', '.join(known) or 'none'}")
@@ -89,6 +89,14 @@ def codec_names(space: Space) -> tuple[str, ...]:
     return tuple(name for name in CODECS if _takes(name, space))
 
 
+def codec_options(name: str) -> list[str]:
+    """The options that the codec of this name takes in `make_codec`."""
+    build = CODECS[name]
+    given = build.keywords if isinstance(build, partial) else {}
+    parameters = inspect.signature(build).parameters.values()
+    return [one.name for one in parameters if one.kind is one.KEYWORD_ONLY and one.name not in given]
+
+
 def _takes(name: str, space: Space) -> bool:
     if name in ("angular", "cosine"):
         return isinstance(space, Directions)
@@ -98,9 +106,3 @@ def _takes(name: str, space: Space) -> bool:
 def _kind(name: str) -> type[Codec]:
     build = CODECS[name]
     return cast(type[Codec], build.func if isinstance(build, partial) else build)
-
-
-def _options(build: type[Codec] | partial[Codec]) -> list[str]:
-    given = build.keywords if isinstance(build, partial) else {}
-    parameters = inspect.signature(build).parameters.values()
-    return [one.name for one in parameters if one.kind is one.KEYWORD_ONLY and one.name not in given]

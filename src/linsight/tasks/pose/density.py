@@ -1,0 +1,74 @@
+"""The density of labels that a codec has learnt, in the unit of the law that made them."""
+
+import copy
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from linsight.data.noise_laws import NoiseLaw
+from linsight.models.vision.codecs import ScaledCodec
+from linsight.tasks.densities_beside import densities_beside, square_grid
+from linsight.tasks.exhibits import Curves, Grid
+from linsight.tasks.pose.found import Found
+from linsight.tasks.pose.samples import clarity_of
+
+__all__ = ["density_exhibits", "learnt_density"]
+
+CELLS = 41
+JOINTS = 64  # that the mean is over
+
+
+def learnt_density(
+    codec: ScaledCodec, found: Found, points: Float[Tensor, "points 2"], chosen: tuple[Tensor, Tensor]
+) -> Float[Tensor, " points"]:
+    """The mean over chosen joints of the density of (label - found) / reference that the codec gives.
+
+    With S the larger side of the box in pixels and a crop of W x H, a label at r S pixels from what was found
+    has the error -r S / (W, H) in crops, and p(r) = p(error) S^2 / (W H).
+
+    Args:
+        codec: What made the outputs.
+        found: Of a split.
+        points: r.
+        chosen: (people, joints), numbers of as many joints.
+    """
+    height, width = found.people.image.shape[2:]
+    sides = torch.tensor([width, height], dtype=torch.float64)
+    sigma = found.outputs["sigma"].expand(*found.xy.shape[:2], -1)[chosen]
+    scale = found.people.reference[chosen[0], None] / sides  # S / (W, H) of each joint
+    total = torch.zeros(len(points), dtype=torch.float64)
+    with torch.no_grad():
+        for one, spread in zip(scale, sigma, strict=True):
+            error = (-points * one).to(spread.dtype)
+            log = -codec.nlls(error, spread.expand_as(error)).double() + one.log().sum()
+            total += log.exp()
+    return total / len(sigma)
+
+
+def density_exhibits(codec: ScaledCodec, found: Found, law: NoiseLaw) -> tuple[Grid, Curves, Curves]:
+    """The law, what was learnt, and what labels really are about what was found; marginals below."""
+    people, codec = found.people, copy.deepcopy(codec).cpu()
+    offset = ((people.labels - found.xy) / people.reference[:, None, None])[found.counted]
+    # Most of the labels are in the picture, and the peak is wider than a cell.
+    reach = float(torch.quantile(offset.abs(), 0.98).clamp(0.02, 1.0))
+    points = torch.from_numpy(square_grid(reach, CELLS)).reshape(-1, 2)
+    rows, joints = found.counted.nonzero().unbind(1)
+    step = max(1, len(rows) // JOINTS)
+    chosen = rows[::step][:JOINTS], joints[::step][:JOINTS]
+    shown: dict[str, np.ndarray] = {}
+    if law.kind != "none":  # pyright: ignore[reportAttributeAccessIssue]
+        clarity = clarity_of(people.visibility[chosen])[:, None].expand(-1, len(points))
+        log = law.log_prob(points.expand(len(clarity), -1, -1), clarity)
+        shown["the law"] = log.exp().mean(0).reshape(CELLS, CELLS).numpy()
+    shown["learnt"] = learnt_density(codec, found, points, chosen).reshape(CELLS, CELLS).numpy()
+    edges = np.linspace(-reach, reach, CELLS + 1)
+    counts, _, _ = np.histogram2d(offset[:, 1].numpy(), offset[:, 0].numpy(), bins=(edges, edges))
+    shown["labels"] = counts / len(offset) / (2 * reach / CELLS) ** 2
+    note = (
+        f"The law is about the truth. Learnt is the mean over {len(chosen[0])} joints of the density about "
+        "what was found; labels are those of all joints about what was found. These two are wider than the "
+        "law by what the network itself is wrong. The unit is the larger side of the box."
+    )
+    return densities_beside(shown, reach, axes=("x", "y"), unit="sides", note=note)

@@ -1,0 +1,145 @@
+"""Numbers of a network of keypoints on a split."""
+
+import math
+import warnings
+from dataclasses import replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from linsight.data.noise_laws import NoiseLaw
+from linsight.metrics import average_precision as ap
+from linsight.metrics.average_precision.protocols import coco
+from linsight.models.vision import KeypointNet
+from linsight.tasks.pose.found import Found
+from linsight.tasks.pose.samples import clarity_of
+
+__all__ = ["NOMINAL", "head_size", "law_nll", "measures", "similarity_numbers", "within"]
+
+NOMINAL = (0.5, 0.8, 0.9)
+AREA = tuple(0.01 * step for step in range(1, 21))
+"""Thresholds whose mean share is the area under the curve of PCK."""
+
+
+def within(
+    found: Float[Tensor, "people joints 2"],
+    truth: Float[Tensor, "people joints 2"],
+    counted: Bool[Tensor, "people joints"],
+    reference: Float[Tensor, " people"],
+    threshold: float,
+) -> Float[Tensor, " joints"]:
+    """PCK of each joint: the share of counted ones with |found - truth| <= threshold * reference.
+
+    NaN for a joint that is never counted.
+    """
+    distance = torch.linalg.vector_norm(found - truth, dim=-1)
+    near = (distance <= threshold * reference[:, None]) & counted
+    return near.sum(0) / counted.sum(0)
+
+
+def measures(net: KeypointNet, found: Found, law: NoiseLaw) -> dict[str, float]:
+    """Shares and means over all joints of all people that are within the crop; names carry units."""
+    people, reference = found.people, found.people.reference
+    seen = people.visibility > 0
+
+    def share(xy: Tensor, truth: Tensor, threshold: float, counted: Tensor = seen) -> float:
+        distance = torch.linalg.vector_norm(xy - truth, dim=-1)
+        return float((distance <= threshold * reference[:, None])[counted].double().mean())
+
+    sides = people.box[:, 2:] - people.box[:, :2]
+    flipped = torch.linalg.vector_norm(found.flipped - people.truth, dim=-1)
+    numbers = {
+        "pck_at_0.2": share(found.xy, people.truth, 0.2),
+        "pck_at_0.1": share(found.xy, people.truth, 0.1),
+        "pck_auc_to_0.2": sum(share(found.xy, people.truth, one) for one in AREA) / len(AREA),
+        "mean_error_px": float(found.distance[seen].mean()),
+        "nme_of_box": float((found.distance / sides.prod(1).sqrt()[:, None])[seen].mean()),
+        **similarity_numbers(found),
+        "pck_at_0.2_flip_test": share(found.flipped, people.truth, 0.2),
+        "mean_error_px_flip_test": float(flipped[seen].mean()),
+        "flip_test_bias_px": float((found.flipped - people.truth)[..., 0][seen].mean()),
+    }
+    if law.kind != "none":  # pyright: ignore[reportAttributeAccessIssue]
+        numbers["pck_at_0.2_of_labels"] = share(found.xy, people.labels, 0.2, found.counted)
+        numbers["label_nll_of_law_nats"] = law_nll(found, law)
+    if found.level is not None and found.nll is not None:
+        numbers["label_nll_nats"] = float(found.nll[found.counted].mean())
+        level = found.level[found.counted]
+        numbers |= {f"coverage_{100 * p:.0f}": float((level <= p).double().mean()) for p in NOMINAL}
+    return {**numbers, **head_size(net), "milliseconds_per_crop": 1e3 * found.seconds}
+
+
+def law_nll(found: Found, law: NoiseLaw) -> float:
+    """-log p of the labels under the law itself about the truth, in the codec's unit: no model's is less.
+
+    The mean over counted joints, in nats over fractions of the crop.
+    """
+    people, (height, width) = found.people, found.people.image.shape[2:]
+    residual = (people.labels - people.truth) / people.reference[:, None, None]
+    log = law.log_prob(residual, clarity_of(people.visibility)) - 2 * people.reference.log()[:, None]
+    return -float((log + math.log(width * height))[found.counted].mean())
+
+
+def similarity_numbers(found: Found) -> dict[str, float]:
+    """COCO's AP and AR of keypoints by their similarity (OKS), with the person's area, of all sizes.
+
+    COCO leaves people below 32^2 pixels out, which most are in small crops; here all count.
+    """
+    protocol = coco("keypoints")
+    protocol = replace(protocol, area_ranges=protocol.area_ranges[:1])
+    metric = ap.AveragePrecision([1], names={1: "person"})
+    people = found.people
+    seen = people.visibility > 0
+    truth = torch.cat(
+        [people.truth.where(seen[..., None], torch.zeros(())), people.visibility[..., None]], -1
+    )
+    detected = torch.cat([found.xy, found.score[..., None].double()], -1)
+    metric.update(
+        [
+            {
+                "keypoints": one[None],
+                "scores": one[None, :, 2].mean(1),
+                "labels": torch.ones(1, dtype=torch.int64),
+            }
+            for one in detected
+        ],
+        [
+            {
+                "boxes": box[None],
+                "labels": torch.ones(1, dtype=torch.int64),
+                "area": area[None],
+                "keypoints": joints[None],
+                "num_keypoints": (joints[None, :, 2] > 0).sum(1),
+            }
+            for box, area, joints in zip(people.box, people.area, truth, strict=True)
+        ],
+        list(range(len(detected))),
+    )
+    with warnings.catch_warnings():
+        # Codecs without a score of their own give all people one.
+        warnings.filterwarnings("ignore", message="score: all")
+        summary = metric.compute(protocol).summary()
+    return {f"oks_{name}": summary[name] for name in ("AP", "AP50", "AP75", "AR")}
+
+
+def head_size(net: KeypointNet) -> dict[str, float]:
+    """Parameters and multiply-adds of what follows the backbone, decoder included; a flow is told apart."""
+    height, width = net.config.size
+    image = torch.zeros(
+        1, net.config.backbone.in_channels, height, width, device=next(net.parameters()).device
+    )
+    counts = []
+    for part in (net, net.backbone):
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            part(image)
+        counts.append(counter.get_total_flops())
+    total, backbone, codec = (
+        sum(one.numel() for one in part.parameters()) for part in (net, net.backbone, net.codec)
+    )
+    return {
+        "head_parameters": float(total - backbone - codec),
+        "head_mega_multiply_adds": (counts[0] - counts[1]) / 2e6,
+        "training_only_parameters": float(codec),
+    }
