@@ -29,6 +29,8 @@ class Adapter(nn.Module):
     """Whether token t sees the tokens up to t alone."""
     forms: tuple[str, ...] = ()
     """Ways to compute the same call, `form` picks one; the first is the reference."""
+    auto_forms: tuple[str, ...] = ()
+    """Ways that `auto` may take beside these, where a machine and a dtype have them: compiled kernels."""
     pieces: Pieces = "any"
     """Which calls continue a state: of any length, single tokens alone, or none (there is no state)."""
     starts_empty: bool = True
@@ -137,6 +139,7 @@ class Native(Adapter):
         self.unpromised = dict(unpromised or {})
         self.mixer = mixer
         self.dim, self.causal, self.forms = mixer.dim, mixer.causal, mixer.forms
+        self.auto_forms = ("compiled",)
         self.pieces = "any" if mixer.causal else "none"
         self.state_grows, self.keeps = mixer.state_grows, mixer.keeps
         self.max_length, self.chunk = mixer.max_length, mixer.period

@@ -117,7 +117,8 @@ def _forms_agree(adapter: Adapter, trial: Trial, x, state, lengths) -> None:
             trial.states(adapter.tensors(got), adapter.tensors(final), SUMS[adapter.dtype], "final")
             said = adapter.last_form
             if said is not None:
-                trial.holds(said in adapter.forms, f"last_form says {said!r}, one of {adapter.forms} ran")
+                known = (*adapter.forms, *(adapter.auto_forms if form == "auto" else ()))
+                trial.holds(said in known, f"last_form says {said!r}, one of {known} ran")
                 trial.holds(form in ("auto", said), f"last_form says {said!r}: another form ran instead")
 
 
