@@ -226,7 +226,11 @@ def test_the_head_is_counted_without_backbone_and_flow(task) -> None:
 def test_the_fingerprint_is_the_datas_and_the_laws(task) -> None:
     found = task().fingerprint
     assert task(codec="heatmap", test_people=5).fingerprint == found
-    others = ({"num_people": 13}, {"label_noise": noise_law("gauss")}, {"data": People((32, 24), 1, symmetric=True)})
+    others = (
+        {"num_people": 13},
+        {"label_noise": noise_law("gauss")},
+        {"data": People((32, 24), 1, symmetric=True)},
+    )
     for options in others:
         assert task(**options).fingerprint != found
 

@@ -19,10 +19,10 @@ class Grid:
     """A map of (height, width) cells over a crop, each `stride` pixels wide.
 
     Cell centres are whole numbers u. A pixel x of a crop of W pixels is at
+
     * `half_pixel`: (x + 1/2) / s - 1/2, the cell's area being that of its pixels;
     * `udp`: x (W / s - 1) / (W - 1), the outermost centres aligned (Huang et al. 2020, arXiv 1911.07524);
-    * `stride`: x / s (Zhang et al. 2020, arXiv 1910.06278): half-pixel, and (s - 1) / (2 s) cells to the
-      right;
+    * `stride`: x / s (Zhang et al. 2020, arXiv 1910.06278): half-pixel, moved by (s - 1) / (2 s);
     * `rounded`: floor(x / s + 1/2), which no decoder can undo (Xiao et al. 2018, arXiv 1804.06208).
 
     Raises:

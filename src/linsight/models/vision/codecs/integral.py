@@ -30,7 +30,7 @@ class Expectation(Codec):
         space: `Pixels`, without depth.
         stride: Of the map that the head returns.
         sigma: Of the Gaussian that the divergence wants, in cells.
-        distance: `l1`: |x - x'| + |y - y'|; `l2`: the Euclidean distance; in crops.
+        distance: `l1`: the sum of the distances along both axes; `l2`: the Euclidean distance; in crops.
         divergence: Weight of the Jensen-Shannon divergence to the Gaussian.
         sharpness: Where the learnt factor on the maps begins; None for none.
         upsamplings: Transposed convolutions in the head.
