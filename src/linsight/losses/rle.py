@@ -49,7 +49,7 @@ def official_rle(
         error: e = prediction - truth (in this order), in units of the crop.
         sigma: > 0, in that unit.
         flow: phi, a density of D-vectors shared by all joints.
-        limit: a length of x beyond it enters the flow as the limit, and gets its gradient from the other terms alone.
+        limit: An x beyond it enters the flow as the limit; its gradient is from the other terms alone.
 
     Cost: one pass of the flow over the joints.
 
