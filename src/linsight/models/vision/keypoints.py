@@ -117,6 +117,7 @@ class KeypointNet(nn.Module):
     Cost: that of the backbone, linear in pixels where its mixers are linear in tokens, and of the head.
 
     Example:
+        >>> import torch
         >>> net = KeypointNetConfig(codec="rle").build()
         >>> net.keypoints(torch.rand(2, 3, 64, 48)).xy.shape
         torch.Size([2, 17, 2])
