@@ -14,7 +14,7 @@ from torch import Tensor
 from linsight.config import Config
 from linsight.data import noise
 
-__all__ = ["Augmentation", "Warp"]
+__all__ = ["STILL", "Augmentation", "Warp"]
 
 Padding = Literal["zeros", "border", "reflection"]
 
@@ -294,6 +294,10 @@ class Augmentation(Config):
         mirrored = Warp.flip(len(items), size).then(moved)
         matrix = torch.where((flip < self.flip)[:, None, None], mirrored.matrix, moved.matrix)
         return Warp(matrix, size, size)
+
+
+STILL = Augmentation(flip=0.0, degrees=0.0, least=1.0, most=1.0, shift=0.0)
+"""Nothing is moved."""
 
 
 def _offset(offset: Float64[Tensor, "batch 2 1"]) -> Float64[Tensor, "batch 2 3"]:

@@ -13,7 +13,16 @@ from linsight.config import Config, of_kind
 from linsight.data import noise_laws
 from linsight.data.noise_laws import AnyNoiseLaw, Gauss
 
-__all__ = ["AnyKeypointNoise", "Swap", "keypoint_noise", "kinds", "log_density", "noisy", "num_uniforms"]
+__all__ = [
+    "AnyKeypointNoise",
+    "Swap",
+    "clarity_of",
+    "keypoint_noise",
+    "kinds",
+    "log_density",
+    "noisy",
+    "num_uniforms",
+]
 
 _DIM = 2
 
@@ -97,7 +106,7 @@ def noisy(
             f"{uniform.shape[-1]}"
         )
     if not isinstance(law, Swap):
-        residual = law.residual(uniform, _clarity(visibility))
+        residual = law.residual(uniform, clarity_of(visibility))
         return truth + unit[:, None] * residual.to(truth)
     order, paired = _order(truth.shape[1], pairs)
     # Both joints of a pair ask the first number of the earlier one.
@@ -124,7 +133,7 @@ def log_density(
     """
     residual = (labels - truth) / unit[:, None]
     if not isinstance(law, Swap):
-        return law.log_prob(residual, _clarity(visibility))
+        return law.log_prob(residual, clarity_of(visibility))
     order, paired = _order(truth.shape[1], pairs)
     offset = (truth[:, order] - truth) / unit[:, None]
     own, other = (Gauss(law.scale).log_prob(places) for places in (residual, residual - offset))
@@ -132,7 +141,8 @@ def log_density(
     return torch.where(paired, mixed, own)
 
 
-def _clarity(visibility: Int64[Tensor, "batch joints"]) -> Float[Tensor, "batch joints"]:
+def clarity_of(visibility: Int64[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    """1 for a keypoint that is seen, 0 for one that is hidden."""
     return (visibility == 2).double()
 
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["focal_loss"]
+__all__ = ["focal_loss", "focal_mean"]
 
 
 def focal_loss(
@@ -29,10 +29,6 @@ def focal_loss(
     Raises:
         ValueError: Shapes that do not fit, a class outside 0..classes - 1, gamma < 0, alpha <= 0.
     """
-    if gamma < 0:
-        raise ValueError(f"gamma: expected at least 0, got {gamma:g}")
-    if alpha <= 0:
-        raise ValueError(f"alpha: expected above 0, got {alpha:g}")
     if logits.ndim < 2 or target.shape != (logits.shape[0], *logits.shape[2:]):
         raise ValueError(
             f"target: expected shape (batch, ...) of logits (batch, classes, ...) {tuple(logits.shape)}, "
@@ -47,8 +43,20 @@ def focal_loss(
             f"got {int(chosen.min())} to {int(chosen.max())}"
         )
     log_p = F.log_softmax(logits.movedim(1, -1)[valid], dim=-1)
-    log_p = log_p.gather(-1, chosen[:, None]).squeeze(-1)
-    if not chosen.numel():
+    return focal_mean(log_p.gather(-1, chosen[:, None]).squeeze(-1), gamma=gamma, alpha=alpha)
+
+
+def focal_mean(log_p: Tensor, *, gamma: float = 2.0, alpha: float = 1.0) -> Tensor:
+    """The mean of -alpha (1 - p)^gamma log p over log p `(places,)` of the targets; 0 of no place.
+
+    Raises:
+        ValueError: gamma < 0, alpha <= 0.
+    """
+    if gamma < 0:
+        raise ValueError(f"gamma: expected at least 0, got {gamma:g}")
+    if alpha <= 0:
+        raise ValueError(f"alpha: expected above 0, got {alpha:g}")
+    if not log_p.numel():
         return log_p.sum()
     # 1 - p from expm1 keeps its digits near p = 1; the power's own gradient at 0 is infinite below gamma = 1.
     unsure = (-torch.expm1(log_p)).clamp(min=torch.finfo(log_p.dtype).tiny)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from linsight.losses.focal import focal_loss
+from linsight.losses.focal import focal_mean
 from linsight.losses.overlap import lovasz_softmax, tversky
 from linsight.losses.pixels import cross_entropy, hardest_cross_entropy
 
@@ -172,7 +172,7 @@ def _ce(log_prob: Tensor, labels: Tensor, options: _Options) -> Tensor:
 
 
 def _focal(log_prob: Tensor, labels: Tensor, options: _Options) -> Tensor:
-    return focal_loss(log_prob, labels, gamma=options.gamma)
+    return focal_mean(log_prob.gather(1, labels[:, None]).squeeze(1), gamma=options.gamma)
 
 
 def _ohem(log_prob: Tensor, labels: Tensor, options: _Options) -> Tensor:

@@ -12,7 +12,7 @@ MAX_WIDTH = 1600
 """Twice the width of the page's column, for screens of two dots per pixel."""
 LABEL_SIZE = 9.0
 GREY = "#7b818a"
-"""Labels and gaps show on white and on dark paper alike: grey letters, transparent gaps."""
+"""Letters and gaps show on white and on dark paper alike: grey letters, transparent gaps."""
 
 
 def draw_grid(grid: Grid) -> Figure:

@@ -6,17 +6,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import Normal, Stroke
 
+from linsight.reports.grids import DPI, GREY, MAX_WIDTH
 from linsight.tasks.exhibits import Box, Line, Picture, Pictures
 
 __all__ = ["draw_pictures"]
 
-DPI = 160
-MAX_WIDTH = 1600
-"""Twice the width of the page's column, for screens of two dots per pixel."""
 GAP = 10
 LETTER = 8.0
-GREY = "#7b818a"
-"""Captions show on white and on dark paper alike."""
 COLOURS = {"truth": "#3ddc84", "found": "#ffc233", "wrong": "#ff5470"}
 STYLES = {"truth": "-", "found": "-", "wrong": (0, (3, 1.5))}
 """What is wrong is dashed too, for readers who do not tell red from green."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from linsight.config import Config
 from linsight.tasks.exhibits import Evaluation, Exhibit
 
-__all__ = ["Batch", "ComparedConfig", "Progress", "Split", "Task"]
+__all__ = ["Batch", "ComparedConfig", "Progress", "Split", "Task", "require_of_model"]
 
 Batch = dict[str, Tensor]
 Split = Literal["train", "valid", "test"]
@@ -33,9 +33,34 @@ class ComparedConfig(Config):
     shows_together: ClassVar[bool] = False
     """Whether `Task.shown_together` has something to show."""
 
+    def require_some(self, *names: str) -> None:
+        """Refuse numbers of things below 1.
+
+        Raises:
+            ValueError: The first of these fields that is.
+        """
+        for name in names:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+
     def published(self) -> tuple[Exhibit, ...]:
         """Published results that may stand beside ours."""
         return ()
+
+
+def require_of_model(data: str, needed: Mapping[str, tuple[Any, Any]]) -> None:
+    """Refuse a model that is complete in its configuration, and not the one that the data need.
+
+    Args:
+        data: What the data are, a plural.
+        needed: By the name of a field of the model, what it is and what it has to be.
+
+    Raises:
+        ValueError: The first field that is another.
+    """
+    for name, (found, expected) in needed.items():
+        if found != expected:
+            raise ValueError(f"model.{name}: {data} need {expected}, got {found}; set it to {expected}")
 
 
 Model = TypeVar("Model", bound=nn.Module)

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -10,7 +9,7 @@ from linsight.data.annotations.rle import from_mask
 from linsight.data.annotations.tables import GroundTruth
 from linsight.data.people.scenes import PeopleScene
 from linsight.data.people.skeleton import JOINTS
-from linsight.data.scenes.export import picture_name, save_picture
+from linsight.data.scenes.export import ids_of, picture_name, write_pictures
 
 __all__ = ["people_ground_truth", "write_people"]
 
@@ -26,9 +25,7 @@ def people_ground_truth(scenes: Sequence[PeopleScene], image_ids: Sequence[int] 
 
     Raises ValueError for other than one id a scene, or an id that is there twice or negative.
     """
-    ids = list(range(len(scenes)) if image_ids is None else image_ids)
-    if len(ids) != len(scenes) or len(set(ids)) < len(ids) or min(ids, default=0) < 0:
-        raise ValueError(f"image_ids: expected {len(scenes)} different integers of at least 0, got {ids}")
+    ids = ids_of(len(scenes), image_ids)
     counts = [len(scene.boxes) for scene in scenes]
     total = sum(counts)
 
@@ -68,5 +65,4 @@ def write_people(
     image_ids: Sequence[int] | None = None,
 ) -> None:
     """Write the images as PNG, under the names that `people_ground_truth` gives them. Needs pillow."""
-    for identity, scene in zip(range(len(scenes)) if image_ids is None else image_ids, scenes, strict=True):
-        save_picture(scene.image, Path(folder) / picture_name(identity))
+    write_pictures(scenes, folder, image_ids)

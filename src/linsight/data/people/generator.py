@@ -19,7 +19,7 @@ from linsight.data.people.population import (
     clothes_of,
     surroundings_of,
 )
-from linsight.data.people.render import Picture, picture
+from linsight.data.people.render import Picture, check_image, picture
 from linsight.data.people.rows import rows
 from linsight.data.people.skeleton import JOINTS, Skeleton, rounded, skeleton
 from linsight.data.splits import check_split
@@ -87,15 +87,7 @@ class People:
 
     def __post_init__(self) -> None:
         """Refuse what shows no body."""
-        if len(self.size) != 2 or min(self.size) < 8:
-            raise ValueError(f"size: expected height and width of at least 8, got {self.size}")
-        if not 1 <= self.samples <= 8:
-            raise ValueError(f"samples: expected 1 to 8 along a side of a pixel, got {self.samples}")
-
-    @property
-    def sided(self) -> bool:
-        """Whether clothes are of a side, so that a mirrored image is of nobody that is drawn."""
-        return self.stripes and not self.symmetric
+        check_image(self.size, self.samples)
 
     def items(self, split: str, items: Integer[np.ndarray, "number"], *, seed: int = 0) -> Portraits:
         """These items.

@@ -12,7 +12,7 @@ from linsight.data.people.capsules import CAPSULES, PART_OF, Capsules, Surface, 
 from linsight.data.people.clothes import albedo
 from linsight.data.people.skeleton import Skeleton
 
-__all__ = ["Picture", "nearest", "picture"]
+__all__ = ["Picture", "check_image", "nearest", "picture"]
 
 
 class Picture(NamedTuple):
@@ -124,3 +124,11 @@ def _brightness(
     ambient = around.ambient[which]
     # Rounding may leave a normal a little longer than 1.
     return np.minimum(ambient + (1 - ambient) * straight, 1)
+
+
+def check_image(size: tuple[int, int], samples: int) -> None:
+    """Refuse images below 8 pixels, and other than 1 to 8 samples along a side of a pixel."""
+    if len(size) != 2 or min(size) < 8:
+        raise ValueError(f"size: expected height and width of at least 8, got {size}")
+    if not 1 <= samples <= 8:
+        raise ValueError(f"samples: expected 1 to 8 along a side of a pixel, got {samples}")

@@ -19,7 +19,7 @@ from linsight.data.people.population import (
     clothes_of,
     surroundings_of,
 )
-from linsight.data.people.render import nearest, picture
+from linsight.data.people.render import check_image, nearest, picture
 from linsight.data.people.rows import rows
 from linsight.data.people.skeleton import JOINTS, Skeleton, rounded, skeleton
 from linsight.data.splits import check_split
@@ -97,10 +97,7 @@ class PeopleScenes:
 
     def __post_init__(self) -> None:
         """Refuse what shows nobody."""
-        if len(self.size) != 2 or min(self.size) < 8:
-            raise ValueError(f"size: expected height and width of at least 8, got {self.size}")
-        if not 1 <= self.samples <= 8:
-            raise ValueError(f"samples: expected 1 to 8 along a side of a pixel, got {self.samples}")
+        check_image(self.size, self.samples)
         if not 1 <= self.most <= MOST:
             raise ValueError(f"most: expected 1 to {MOST} people, got {self.most}")
 

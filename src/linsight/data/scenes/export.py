@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -11,7 +12,17 @@ from linsight.data.annotations.rle import from_mask
 from linsight.data.annotations.tables import GroundTruth
 from linsight.data.scenes.scene import Scene
 
-__all__ = ["ground_truth", "picture_name", "save_picture", "write_pictures"]
+__all__ = ["ground_truth", "ids_of", "picture_name", "write_pictures"]
+
+
+@runtime_checkable
+class Pictured(Protocol):
+    """What has an image."""
+
+    @property
+    def image(self) -> UInt8[np.ndarray, "3 height width"]:
+        """Colours."""
+        ...
 
 
 def ground_truth(scenes: Sequence[Scene], image_ids: Sequence[int] | None = None) -> GroundTruth:
@@ -23,9 +34,7 @@ def ground_truth(scenes: Sequence[Scene], image_ids: Sequence[int] | None = None
 
     Raises ValueError for other than one id a scene, or an id that is there twice or negative.
     """
-    ids = list(range(len(scenes)) if image_ids is None else image_ids)
-    if len(ids) != len(scenes) or len(set(ids)) < len(ids) or min(ids, default=0) < 0:
-        raise ValueError(f"image_ids: expected {len(scenes)} different integers of at least 0, got {ids}")
+    ids = ids_of(len(scenes), image_ids)
     counts = [len(scene.labels) for scene in scenes]
 
     def joined(arrays: list[np.ndarray], like: np.ndarray) -> np.ndarray:
@@ -53,22 +62,26 @@ def ground_truth(scenes: Sequence[Scene], image_ids: Sequence[int] | None = None
     )
 
 
+def ids_of(number: int, image_ids: Sequence[int] | None) -> list[int]:
+    """The ids, or 0, 1, ... where there are none; refuses others than one different id an image."""
+    ids = list(range(number) if image_ids is None else image_ids)
+    if len(ids) != number or len(set(ids)) < len(ids) or min(ids, default=0) < 0:
+        raise ValueError(f"image_ids: expected {number} different integers of at least 0, got {ids}")
+    return ids
+
+
 def picture_name(image_id: int) -> str:
     """The file name of an image: its id in six digits."""
     return f"{image_id:06}.png"
 
 
 def write_pictures(
-    scenes: Sequence[Scene], folder: str | os.PathLike[str], image_ids: Sequence[int] | None = None
+    scenes: Sequence[Pictured], folder: str | os.PathLike[str], image_ids: Sequence[int] | None = None
 ) -> None:
     """Write the images as PNG, under the names that `ground_truth` gives them. Needs pillow."""
-    for identity, scene in zip(range(len(scenes)) if image_ids is None else image_ids, scenes, strict=True):
-        save_picture(scene.image, Path(folder) / picture_name(identity))
-
-
-def save_picture(image: UInt8[np.ndarray, "3 height width"], path: Path) -> None:
-    """Write one image as PNG, into a folder that it makes. Needs pillow."""
     from PIL import Image
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(path)
+    for identity, scene in zip(range(len(scenes)) if image_ids is None else image_ids, scenes, strict=True):
+        path = Path(folder) / picture_name(identity)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.ascontiguousarray(scene.image.transpose(1, 2, 0))).save(path)

@@ -46,6 +46,7 @@ def level() -> str | None:
     return wanted if wanted in found else next(iter(found), None)
 
 
+@cache
 def levels() -> tuple[str, ...]:
     """The levels that this processor and this library have, best first; none where there is no library."""
     library, _ = _open()

@@ -26,11 +26,7 @@ class DenseConfig(Config):
         """Refuse what cannot be built."""
         if self.classes < 1:
             raise ValueError(f"classes: expected at least 1, got {self.classes}")
-        if self.decoder.upsampler == "unpool" and self.backbone.downsample != "pool":
-            raise ValueError(
-                "upsampler: 'unpool' needs a backbone with downsample 'pool', "
-                f"got {self.backbone.downsample!r}"
-            )
+        self.decoder.check_pooling(self.backbone.downsample)
 
     def build(self) -> "DenseModel":
         """The network."""

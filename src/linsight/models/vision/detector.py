@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from linsight.config import Config
 from linsight.models.vision.backbone import PyramidConfig
-from linsight.models.vision.decoders import AnyDecoderConfig, UNetConfig
+from linsight.models.vision.decoders import AnyDecoderConfig, UNetConfig, require_features
 from linsight.models.vision.parts import convolve
 from linsight.ops import accumulator_dtype, box_clip, nms_mask
 
@@ -62,13 +62,8 @@ class DetectorConfig(Config):
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
         if not 0 < self.side <= _LARGEST:
             raise ValueError(f"side: expected more than 0 and at most {_LARGEST:g} pixels, got {self.side}")
-        if self.decoder.kind == "fcn":
-            raise ValueError("decoder: expected 'unet' or 'fpn', got 'fcn', which has scores and no features")
-        if self.decoder.upsampler == "unpool" and self.backbone.downsample != "pool":
-            raise ValueError(
-                "upsampler: 'unpool' needs a backbone with downsample 'pool', "
-                f"got {self.backbone.downsample!r}"
-            )
+        require_features(self.decoder)
+        self.decoder.check_pooling(self.backbone.downsample)
 
     def build(self) -> "Detector":
         """The network."""

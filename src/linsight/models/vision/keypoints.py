@@ -20,7 +20,7 @@ from linsight.models.vision.codecs import (
     SimCC,
     codec_from_words,
 )
-from linsight.models.vision.decoders import AnyDecoderConfig, UNetConfig
+from linsight.models.vision.decoders import AnyDecoderConfig, UNetConfig, require_features
 
 __all__ = ["KeypointNet", "KeypointNetConfig"]
 
@@ -57,13 +57,8 @@ class KeypointNetConfig(Config):
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
         if len(self.size) != 2 or min(self.size) < 1:
             raise ValueError(f"size: expected height and width of at least 1, got {self.size}")
-        if self.decoder.kind == "fcn":
-            raise ValueError("decoder: expected 'unet' or 'fpn', got 'fcn', which has scores and no features")
-        if self.decoder.upsampler == "unpool" and self.backbone.downsample != "pool":
-            raise ValueError(
-                "upsampler: 'unpool' needs a backbone with downsample 'pool', "
-                f"got {self.backbone.downsample!r}"
-            )
+        require_features(self.decoder)
+        self.decoder.check_pooling(self.backbone.downsample)
         self.level(self.build_codec())
 
     def build_codec(self) -> Codec:

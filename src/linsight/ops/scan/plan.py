@@ -22,10 +22,13 @@ def selective_scan_plan(
     caller asks for blocks of a size. Looks at u's shape, device and dtype alone; `dtype` is that of the
     states, None for u's.
     """
-    if form == "auto":
-        engine = kernels.choose("selective_scan", u.device, dtype or u.dtype).engine
-        if u.shape[1] <= 1:
-            form = "recurrent"
-        else:
-            form = "compiled" if engine == "compiled" and chunk_size is None else "chunk"
+    if form == "auto" and u.shape[1] <= 1:
+        form = "recurrent"
+    elif form == "auto":
+        compiled = chunk_size is None and _compiled(u.device, dtype or u.dtype)
+        form = "compiled" if compiled else "chunk"
     return Plan(form, chunk_size or CHUNK) if form == "chunk" else Plan(form)
+
+
+def _compiled(device: torch.device, dtype: torch.dtype) -> bool:
+    return kernels.choose("selective_scan", device, dtype).engine == "compiled"

@@ -49,9 +49,7 @@ class ClassifyConfig(ComparedConfig):
         """Refuse values that no run can have."""
         if self.data not in NAMES:
             raise ValueError(f"data: expected one of {', '.join(map(repr, NAMES))}, got {self.data!r}")
-        for name in ("num_examples", "validate_examples", "test_examples"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        self.require_some("num_examples", "validate_examples", "test_examples")
 
     @property
     def num_tokens(self) -> int:

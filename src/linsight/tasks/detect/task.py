@@ -8,17 +8,15 @@ import torch
 from torch import Tensor
 
 from linsight.data import Scenes, generated_fingerprint
-from linsight.data.geometry import Augmentation
+from linsight.data.geometry import STILL, Augmentation
 from linsight.losses import BOX_LOSSES, box_loss, centre_class_loss, centre_focal_loss, centre_targets
 from linsight.models.vision import CentreMaps, Detector, DetectorConfig
-from linsight.tasks.base import Batch, ComparedConfig, Progress, Split, Task
+from linsight.tasks.base import Batch, ComparedConfig, Progress, Split, Task, require_of_model
 from linsight.tasks.detect.evaluation import Measured, detection_evaluation, measure_detector
 from linsight.tasks.detect.targets import batch_of, moved
 from linsight.tasks.exhibits import Evaluation
 
 __all__ = ["DetectConfig", "DetectTask"]
-
-_STILL = Augmentation(flip=0.0, degrees=0.0, least=1.0, most=1.0, shift=0.0)
 
 
 @dataclass(frozen=True)
@@ -53,16 +51,14 @@ class DetectConfig(ComparedConfig):
     class_weight: float = 1.0
     suppression: float = 0.6
     detections: int = 50
-    augmentation: Augmentation = _STILL
+    augmentation: Augmentation = STILL
     num_scenes: int = 20_000
     validate_scenes: int = 200
     test_scenes: int = 1000
 
     def __post_init__(self) -> None:
         """Refuse values that no run can have."""
-        for name in ("num_scenes", "validate_scenes", "test_scenes", "detections"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        self.require_some("num_scenes", "validate_scenes", "test_scenes", "detections")
         if self.box_loss not in BOX_LOSSES:
             raise ValueError(f"box_loss: expected one of {', '.join(BOX_LOSSES)}, got {self.box_loss!r}")
         if not 0 < self.box_weight < float("inf"):
@@ -96,13 +92,11 @@ class DetectTask(Task[Detector]):
     def __init__(self, config: DetectConfig) -> None:
         self.config = config
         model = config.model
-        needed = (
-            ("classes", model.classes, Scenes.num_classes),
-            ("backbone.in_channels", model.backbone.in_channels, 3),
-        )
-        for name, found, expected in needed:
-            if found != expected:
-                raise ValueError(f"model.{name}: scenes need {expected}, got {found}; set it to {expected}")
+        needed = {
+            "classes": (model.classes, Scenes.num_classes),
+            "backbone.in_channels": (model.backbone.in_channels, 3),
+        }
+        require_of_model("scenes", needed)
 
     @property
     def num_examples(self) -> int:
@@ -125,7 +119,7 @@ class DetectTask(Task[Detector]):
         data = self.config.data
         items = indices + epoch * self.num_examples
         batch = batch_of(data.scenes("train", items, seed=seed), data)
-        if self.config.augmentation == _STILL:
+        if self.config.augmentation == STILL:
             return batch
         stride = self.config.model.backbone.strides[0]
         return moved(batch, self.config.augmentation, indices, stride, seed=seed, epoch=epoch)

@@ -7,12 +7,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from linsight.data.noise_laws import NoiseLaw
+from linsight.data.keypoint_noise import clarity_of
+from linsight.data.noise_laws import AnyNoiseLaw
 from linsight.models.vision.codecs import ScaledCodec
 from linsight.tasks.densities_beside import densities_beside, square_grid
 from linsight.tasks.exhibits import Curves, Grid
 from linsight.tasks.pose.found import Found
-from linsight.tasks.pose.samples import clarity_of
 
 __all__ = ["density_exhibits", "learnt_density"]
 
@@ -47,7 +47,7 @@ def learnt_density(
     return total / len(sigma)
 
 
-def density_exhibits(codec: ScaledCodec, found: Found, law: NoiseLaw) -> tuple[Grid, Curves, Curves]:
+def density_exhibits(codec: ScaledCodec, found: Found, law: AnyNoiseLaw) -> tuple[Grid, Curves, Curves]:
     """The law, what was learnt, and what labels really are about what was found; marginals below."""
     people, codec = found.people, copy.deepcopy(codec).cpu()
     offset = ((people.labels - found.xy) / people.reference[:, None, None])[found.counted]
@@ -58,7 +58,7 @@ def density_exhibits(codec: ScaledCodec, found: Found, law: NoiseLaw) -> tuple[G
     step = max(1, len(rows) // JOINTS)
     chosen = rows[::step][:JOINTS], joints[::step][:JOINTS]
     shown: dict[str, np.ndarray] = {}
-    if law.kind != "none":  # pyright: ignore[reportAttributeAccessIssue]
+    if law.kind != "none":
         clarity = clarity_of(people.visibility[chosen])[:, None].expand(-1, len(points))
         log = law.log_prob(points.expand(len(clarity), -1, -1), clarity)
         shown["the law"] = log.exp().mean(0).reshape(CELLS, CELLS).numpy()

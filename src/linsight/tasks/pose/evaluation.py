@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from linsight.data.noise_laws import NoiseLaw
+from linsight.data.noise_laws import AnyNoiseLaw
 from linsight.data.people import JOINTS
 from linsight.models.vision import KeypointNet
 from linsight.models.vision.codecs import ScaledCodec
@@ -18,7 +18,7 @@ __all__ = ["pose_evaluation"]
 SYNTHETIC = "People are synthetic: these numbers are not comparable with those of COCO or MPII."
 
 
-def pose_evaluation(net: KeypointNet, found: Found, law: NoiseLaw, split: str) -> Evaluation:
+def pose_evaluation(net: KeypointNet, found: Found, law: AnyNoiseLaw, split: str) -> Evaluation:
     """Numbers, a table of joints, PCK and coverage as curves, skeletons, the learnt density."""
     exhibits: list[Exhibit] = [_joints(found, split), *worst_and_first(found), _thresholds(found)]
     if found.level is not None and isinstance(net.codec, ScaledCodec):

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from linsight.data import People
-from linsight.data.noise_laws import NoiseLaw
+from linsight.data.noise_laws import AnyNoiseLaw
 from linsight.data.people import PAIRS
 from linsight.models.vision import KeypointNet
 from linsight.models.vision.codecs import ScaledCodec
@@ -52,7 +52,7 @@ class Found(NamedTuple):
 def find(
     net: KeypointNet,
     data: People,
-    law: NoiseLaw,
+    law: AnyNoiseLaw,
     split: Split,
     count: int,
     *,

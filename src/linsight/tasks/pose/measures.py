@@ -9,12 +9,20 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from linsight.data.noise_laws import NoiseLaw
+from linsight.data.keypoint_noise import log_density
+from linsight.data.noise_laws import AnyNoiseLaw
 from linsight.metrics import average_precision as ap
+from linsight.metrics import (
+    coverage_compute,
+    coverage_update,
+    distance_compute,
+    distance_update,
+    pck_compute,
+    pck_update,
+)
 from linsight.metrics.average_precision.protocols import coco
 from linsight.models.vision import KeypointNet
 from linsight.tasks.pose.found import Found
-from linsight.tasks.pose.samples import clarity_of
 
 __all__ = ["NOMINAL", "head_size", "law_nll", "measures", "similarity_numbers", "within"]
 
@@ -30,55 +38,53 @@ def within(
     reference: Float[Tensor, " people"],
     threshold: float,
 ) -> Float[Tensor, " joints"]:
-    """PCK of each joint: the share of counted ones with |found - truth| <= threshold * reference.
-
-    NaN for a joint that is never counted.
-    """
-    distance = torch.linalg.vector_norm(found - truth, dim=-1)
-    near = (distance <= threshold * reference[:, None]) & counted
-    return near.sum(0) / counted.sum(0)
+    """PCK of each joint at one threshold; NaN for a joint that is never counted. See `pck_update`."""
+    return pck_compute(pck_update(found, truth, counted, reference, (threshold,))).joints[0]
 
 
-def measures(net: KeypointNet, found: Found, law: NoiseLaw) -> dict[str, float]:
+def measures(net: KeypointNet, found: Found, law: AnyNoiseLaw) -> dict[str, float]:
     """Shares and means over all joints of all people that are within the crop; names carry units."""
     people, reference = found.people, found.people.reference
     seen = people.visibility > 0
 
-    def share(xy: Tensor, truth: Tensor, threshold: float, counted: Tensor = seen) -> float:
-        distance = torch.linalg.vector_norm(xy - truth, dim=-1)
-        return float((distance <= threshold * reference[:, None])[counted].double().mean())
+    def shares(xy: Tensor, truth: Tensor, *thresholds: float, counted: Tensor = seen) -> list[float]:
+        return pck_compute(pck_update(xy, truth, counted, reference, thresholds)).value.tolist()
+
+    def error(xy: Tensor, unit: Tensor | None = None) -> float:
+        return float(distance_compute(distance_update(xy, people.truth, seen, unit)).value)
 
     sides = people.box[:, 2:] - people.box[:, :2]
-    flipped = torch.linalg.vector_norm(found.flipped - people.truth, dim=-1)
+    wide, narrow, *area = shares(found.xy, people.truth, 0.2, 0.1, *AREA)
     numbers = {
-        "pck_at_0.2": share(found.xy, people.truth, 0.2),
-        "pck_at_0.1": share(found.xy, people.truth, 0.1),
-        "pck_auc_to_0.2": sum(share(found.xy, people.truth, one) for one in AREA) / len(AREA),
-        "mean_error_px": float(found.distance[seen].mean()),
-        "nme_of_box": float((found.distance / sides.prod(1).sqrt()[:, None])[seen].mean()),
+        "pck_at_0.2": wide,
+        "pck_at_0.1": narrow,
+        "pck_auc_to_0.2": sum(area) / len(AREA),
+        "mean_error_px": error(found.xy),
+        "nme_of_box": error(found.xy, sides.prod(1).sqrt()),
         **similarity_numbers(found),
-        "pck_at_0.2_flip_test": share(found.flipped, people.truth, 0.2),
-        "mean_error_px_flip_test": float(flipped[seen].mean()),
+        "pck_at_0.2_flip_test": shares(found.flipped, people.truth, 0.2)[0],
+        "mean_error_px_flip_test": error(found.flipped),
         "flip_test_bias_px": float((found.flipped - people.truth)[..., 0][seen].mean()),
     }
-    if law.kind != "none":  # pyright: ignore[reportAttributeAccessIssue]
-        numbers["pck_at_0.2_of_labels"] = share(found.xy, people.labels, 0.2, found.counted)
+    if law.kind != "none":
+        of_labels = shares(found.xy, people.labels, 0.2, counted=found.counted)
+        numbers["pck_at_0.2_of_labels"] = of_labels[0]
         numbers["label_nll_of_law_nats"] = law_nll(found, law)
     if found.level is not None and found.nll is not None:
         numbers["label_nll_nats"] = float(found.nll[found.counted].mean())
-        level = found.level[found.counted]
-        numbers |= {f"coverage_{100 * p:.0f}": float((level <= p).double().mean()) for p in NOMINAL}
+        coverage = coverage_compute(coverage_update(found.level, NOMINAL, found.counted)).coverage
+        numbers |= {f"coverage_{100 * p:.0f}": one for p, one in zip(NOMINAL, coverage.tolist(), strict=True)}
     return {**numbers, **head_size(net), "milliseconds_per_crop": 1e3 * found.seconds}
 
 
-def law_nll(found: Found, law: NoiseLaw) -> float:
+def law_nll(found: Found, law: AnyNoiseLaw) -> float:
     """-log p of the labels under the law itself about the truth, in the codec's unit: no model's is less.
 
     The mean over counted joints, in nats over fractions of the crop.
     """
     people, (height, width) = found.people, found.people.image.shape[2:]
-    residual = (people.labels - people.truth) / people.reference[:, None, None]
-    log = law.log_prob(residual, clarity_of(people.visibility)) - 2 * people.reference.log()[:, None]
+    unit = people.reference[:, None].expand(-1, 2)
+    log = log_density(law, people.labels, people.truth, people.visibility, unit) - 2 * unit.log()[:, :1]
     return -float((log + math.log(width * height))[found.counted].mean())
 
 

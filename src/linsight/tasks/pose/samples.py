@@ -10,11 +10,12 @@ from torch import Tensor
 
 from linsight.data import People, noise
 from linsight.data.geometry import Augmentation
-from linsight.data.noise_laws import NoiseLaw
+from linsight.data.keypoint_noise import noisy, num_uniforms
+from linsight.data.noise_laws import AnyNoiseLaw
 from linsight.data.people import JOINTS, PAIRS
 from linsight.tasks.base import Split
 
-__all__ = ["Labelled", "PeopleKept", "clarity_of", "labelled", "noisy"]
+__all__ = ["Labelled", "PeopleKept", "drawn_labels", "labelled"]
 
 
 class Labelled(NamedTuple):
@@ -38,13 +39,8 @@ class Labelled(NamedTuple):
         return (self.box[:, 2:] - self.box[:, :2]).amax(1)
 
 
-def clarity_of(visibility: Int64[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-    """1 for a joint that is seen, 0 for one that is hidden."""
-    return (visibility == 2).double()
-
-
-def noisy(
-    law: NoiseLaw,
+def drawn_labels(
+    law: AnyNoiseLaw,
     truth: Float[Tensor, "people joints 2"],
     visibility: Int64[Tensor, "people joints"],
     reference: Float[Tensor, " people"],
@@ -53,19 +49,14 @@ def noisy(
     split: str,
     seed: int,
 ) -> Float[Tensor, "people joints 2"]:
-    """Truth + reference * residual: an item's residuals depend on (law, split, seed, item) alone."""
-    joints, width = truth.shape[1], law.num_uniforms(2)
+    """`noisy` labels in shares of the reference, of numbers that depend on (law, split, seed, item) alone."""
+    joints, width = truth.shape[1], num_uniforms(law)
     drawn = noise.uniform(noise.key(seed, f"pose labels/{split}"), items, joints * width)
     uniform = torch.from_numpy(drawn).reshape(len(items), joints, width)
-    return truth + reference[:, None, None] * _residual(law, uniform, clarity_of(visibility))
+    return noisy(law, truth, visibility, reference[:, None].expand(-1, 2), uniform)
 
 
-def _residual(law: NoiseLaw, uniform: Tensor, clarity: Tensor) -> Tensor:
-    """Of no law's own shape where there is no noise."""
-    return law.residual(uniform, clarity if law.needs_clarity else None)[..., :2]
-
-
-def labelled(data: People, law: NoiseLaw, split: Split, items: np.ndarray, *, seed: int = 0) -> Labelled:
+def labelled(data: People, law: AnyNoiseLaw, split: Split, items: np.ndarray, *, seed: int = 0) -> Labelled:
     """These people of a split, as they are: nothing is moved."""
     found = data.items(split, items, seed=seed)
     truth, visibility = torch.from_numpy(found.keypoints), torch.from_numpy(found.visibility)
@@ -74,7 +65,7 @@ def labelled(data: People, law: NoiseLaw, split: Split, items: np.ndarray, *, se
     return Labelled(
         torch.from_numpy(found.image).float() / 255,
         truth,
-        noisy(law, truth, visibility, reference, items, split=split, seed=seed),
+        drawn_labels(law, truth, visibility, reference, items, split=split, seed=seed),
         visibility,
         box,
         torch.from_numpy((found.parts > 0).sum((1, 2)).astype(np.float64)),
@@ -104,7 +95,7 @@ class PeopleKept:
     def moved(
         self,
         items: Integer[np.ndarray, "batch"],
-        law: NoiseLaw,
+        law: AnyNoiseLaw,
         augmentation: Augmentation | None,
         *,
         seed: int,
@@ -124,7 +115,7 @@ class PeopleKept:
             seen = warp.exchange(seen, PAIRS)
             seen = seen.where(warp.inside(places), torch.zeros_like(seen))
             reference = reference * torch.linalg.det(warp.matrix[:, :, :2]).abs().sqrt()
-        labels = noisy(law, places, seen, reference, items, split="train", seed=seed)
+        labels = drawn_labels(law, places, seen, reference, items, split="train", seed=seed)
         return image, labels, seen
 
     def _of(self, items: np.ndarray, seed: int) -> list[np.ndarray]:

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from linsight.data import People, generated_fingerprint
-from linsight.data.geometry import Augmentation
+from linsight.data.geometry import STILL, Augmentation
 from linsight.data.noise_laws import AnyNoiseLaw, NoNoise
 from linsight.data.people import JOINTS
 from linsight.models.vision import KeypointNet, KeypointNetConfig
-from linsight.tasks.base import Batch, ComparedConfig, Progress, Split, Task
+from linsight.tasks.base import Batch, ComparedConfig, Progress, Split, Task, require_of_model
 from linsight.tasks.exhibits import Evaluation
 from linsight.tasks.pose.evaluation import pose_evaluation
 from linsight.tasks.pose.found import find
@@ -20,7 +20,6 @@ from linsight.tasks.pose.samples import PeopleKept
 
 __all__ = ["PoseConfig", "PoseTask"]
 
-_STILL = Augmentation(flip=0.0, degrees=0.0, least=1.0, most=1.0, shift=0.0)
 _TARGET = "target."
 
 
@@ -82,9 +81,7 @@ class PoseConfig(ComparedConfig):
 
     def __post_init__(self) -> None:
         """Refuse values that no run can have."""
-        for name in ("num_people", "validate_people", "test_people"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        self.require_some("num_people", "validate_people", "test_people")
 
     @property
     def num_tokens(self) -> int:
@@ -107,14 +104,12 @@ class PoseTask(Task[KeypointNet]):
     def __init__(self, config: PoseConfig) -> None:
         self.config = config
         model = config.model
-        needed = (
-            ("size", tuple(model.size), tuple(config.data.size)),
-            ("joints", model.joints, len(JOINTS)),
-            ("backbone.in_channels", model.backbone.in_channels, 3),
-        )
-        for name, found, expected in needed:
-            if found != expected:
-                raise ValueError(f"model.{name}: people need {expected}, got {found}; set it to {expected}")
+        needed = {
+            "size": (tuple(model.size), tuple(config.data.size)),
+            "joints": (model.joints, len(JOINTS)),
+            "backbone.in_channels": (model.backbone.in_channels, 3),
+        }
+        require_of_model("people", needed)
         with torch.random.fork_rng(devices=[]):
             self.codec = model.build_codec()
         self.people = PeopleKept(config.data, config.num_people)
@@ -138,7 +133,7 @@ class PoseTask(Task[KeypointNet]):
 
     def batch(self, indices: np.ndarray, *, seed: int, epoch: int) -> Batch:
         """image `(batch, 3, height, width)`, and the codec's targets of noisy labels as `target.NAME`."""
-        moved = None if self.config.augmentation == _STILL else self.config.augmentation
+        moved = None if self.config.augmentation == STILL else self.config.augmentation
         images, labels, visibility = self.people.moved(
             indices, self.config.label_noise, moved, seed=seed, epoch=epoch
         )

@@ -49,9 +49,7 @@ class RecallConfig(ComparedConfig):
 
     def __post_init__(self) -> None:
         """Refuse values that no run can have."""
-        for name in ("num_examples", "validate_sequences", "test_sequences"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        self.require_some("num_examples", "validate_sequences", "test_sequences")
 
     @property
     def num_tokens(self) -> int:

@@ -9,19 +9,18 @@ import torch
 from torch import Tensor
 
 from linsight.data import Scene, Scenes, generated_fingerprint
-from linsight.data.geometry import Augmentation
+from linsight.data.geometry import STILL, Augmentation
 from linsight.data.scenes import IGNORED_PIXEL
 from linsight.losses import mask_loss, mask_loss_terms
 from linsight.metrics import Segmentation
 from linsight.models.vision import DenseConfig, DenseModel
-from linsight.tasks.base import Batch, ComparedConfig, Progress, Split, Task
+from linsight.tasks.base import Batch, ComparedConfig, Progress, Split, Task, require_of_model
 from linsight.tasks.exhibits import Evaluation, Exhibit
 from linsight.tasks.segment.evaluation import evaluate_segmentation, predicted, side_by_side
 
 __all__ = ["SegmentConfig", "SegmentTask"]
 
 CLASSES = 11
-_NOTHING = Augmentation(flip=0.0, degrees=0.0, least=1.0, most=1.0, shift=0.0)
 
 
 @dataclass(frozen=True)
@@ -51,16 +50,14 @@ class SegmentConfig(ComparedConfig):
     model: DenseConfig = field(default_factory=lambda: DenseConfig(classes=CLASSES))
     loss: str = "ce+dice"
     background_weight: float = 1.0
-    augmentation: Augmentation = _NOTHING
+    augmentation: Augmentation = STILL
     num_scenes: int = 20_000
     validate_scenes: int = 50
     test_scenes: int = 200
 
     def __post_init__(self) -> None:
         """Refuse values that no run can have."""
-        for name in ("num_scenes", "validate_scenes", "test_scenes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        self.require_some("num_scenes", "validate_scenes", "test_scenes")
         if not 0 < self.background_weight < float("inf"):
             raise ValueError(f"background_weight: expected a number above 0, got {self.background_weight}")
         if self.augmentation.flip:
@@ -91,10 +88,12 @@ class SegmentTask(Task[DenseModel]):
 
     def __init__(self, config: SegmentConfig) -> None:
         self.config = config
-        for name, expected in (("classes", CLASSES), ("backbone.in_channels", 3)):
-            found = config.model.classes if name == "classes" else config.model.backbone.in_channels
-            if found != expected:
-                raise ValueError(f"model.{name}: scenes need {expected}, got {found}; set it to {expected}")
+        model = config.model
+        needed = {
+            "classes": (model.classes, CLASSES),
+            "backbone.in_channels": (model.backbone.in_channels, 3),
+        }
+        require_of_model("scenes", needed)
 
     @property
     def num_examples(self) -> int:
@@ -117,7 +116,7 @@ class SegmentTask(Task[DenseModel]):
         items = indices + epoch * self.num_examples
         images, target = _tensors(self.config.data.scenes("train", items, seed=seed))
         augmentation = self.config.augmentation
-        if augmentation != _NOTHING:
+        if augmentation != STILL:
             warp = augmentation.draw(indices, tuple(images.shape[2:]), seed=seed, epoch=epoch)
             images = warp.image(images, "reflection").clamp(0, 1)
             target = warp.mask(target[:, None], fill=IGNORED_PIXEL)[:, 0]

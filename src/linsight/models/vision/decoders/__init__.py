@@ -1,7 +1,7 @@
 """Decoders: maps of several strides to logits of every pixel, with any upsampler by name."""
 
 from linsight.models.vision.decoders.base import Decoder, DecoderConfig, climb
-from linsight.models.vision.decoders.build import DECODERS, AnyDecoderConfig, decoder_config
+from linsight.models.vision.decoders.build import DECODERS, AnyDecoderConfig, decoder_config, require_features
 from linsight.models.vision.decoders.fcn import FCN, FCNConfig
 from linsight.models.vision.decoders.fpn import FPN, FPNConfig
 from linsight.models.vision.decoders.unet import UNet, UNetConfig
@@ -19,4 +19,5 @@ __all__ = [
     "UNetConfig",
     "climb",
     "decoder_config",
+    "require_features",
 ]

@@ -30,6 +30,13 @@ class DecoderConfig(Config):
         """The decoder of maps of these channels and strides, from fine to coarse."""
         raise NotImplementedError
 
+    def check_pooling(self, downsample: str) -> None:
+        """Refuse unpooling of maps that nothing has pooled."""
+        if self.upsampler == "unpool" and downsample != "pool":
+            raise ValueError(
+                f"upsampler: 'unpool' needs a backbone with downsample 'pool', got {downsample!r}"
+            )
+
     def refuse_unpooling(self) -> None:
         """For decoders whose maps have other channels than the pooled ones."""
         if self.upsampler == "unpool":

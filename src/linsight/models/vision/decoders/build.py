@@ -8,7 +8,7 @@ from linsight.models.vision.decoders.fcn import FCNConfig
 from linsight.models.vision.decoders.fpn import FPNConfig
 from linsight.models.vision.decoders.unet import UNetConfig
 
-__all__ = ["DECODERS", "AnyDecoderConfig", "decoder_config"]
+__all__ = ["DECODERS", "AnyDecoderConfig", "decoder_config", "require_features"]
 
 AnyDecoderConfig = FCNConfig | UNetConfig | FPNConfig
 """The configuration of one decoder, told apart by `kind`."""
@@ -24,3 +24,9 @@ def decoder_config(kind: str, **options: Any) -> Any:
         ValueError: An unknown kind, or an option that this kind does not have.
     """
     return of_kind("decoder", DECODERS, kind, options)
+
+
+def require_features(decoder: AnyDecoderConfig) -> None:
+    """Refuse, for networks whose heads read features, a decoder that has none."""
+    if decoder.kind == "fcn":
+        raise ValueError("decoder: expected 'unet' or 'fpn', got 'fcn', which has scores and no features")
