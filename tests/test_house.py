@@ -105,7 +105,7 @@ def test_no_jaxtyping_decorator_in_the_source() -> None:
         ("from linsight.cli.main import main; main(['--version'])", ["torch", "numpy", "tyro", "rich"]),
         (
             "import linsight; linsight.mixers, linsight.models, linsight.tasks",
-            ["lightning", "pydantic"],
+            ["lightning", "pydantic", "torch._dynamo"],
         ),
         ("import linsight; linsight.training", ["lightning", "tyro", "rich"]),
     ],

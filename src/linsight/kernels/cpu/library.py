@@ -27,7 +27,6 @@ class _Unusable(Exception):
     """Why there is no library."""
 
 
-@torch.compiler.assume_constant_result  # tracing cannot follow what asks the machine
 def why_not() -> str | None:
     """Why no compiled kernel runs, in a few words; None where they run."""
     if level() is not None:
@@ -35,6 +34,11 @@ def why_not() -> str | None:
     if _wanted() == OFF:
         return f"{VARIABLE}={OFF}" if _FORCED.get() is None else "turned off"
     return _open()[1]
+
+
+# Tracing cannot follow what asks the machine. This is all that torch.compiler.assume_constant_result does
+# after importing torch's compiler, which takes as long as importing torch.
+why_not._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def level() -> str | None:
