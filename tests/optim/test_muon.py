@@ -11,6 +11,13 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
 from linsight.models.sequence import SequenceConfig, TokenModelConfig
+from linsight.models.vision import (
+    DenseConfig,
+    DetectorConfig,
+    FPNConfig,
+    KeypointNetConfig,
+    UNetConfig,
+)
 from linsight.optim import MuonConfig, Rule, WarmupCosineConfig, describe, implementation, param_groups
 from linsight.optim.orthogonal import OrthogonalSteps, orthogonal
 
@@ -188,6 +195,60 @@ def test_the_header_says_what_runs():
         assert said == f"muon: match_rms_adamw, {dtype} iterations; adamw: fused"
 
 
+def test_the_step_of_a_kernel_is_that_of_its_matrix():
+    """A convolution is a matrix on patches: the same numbers as a linear layer move it the same way."""
+    torch.manual_seed(5)
+    conv, linear = nn.Conv2d(3, 8, 5), nn.Linear(75, 8)
+    linear.weight.data.copy_(conv.weight.data.flatten(1))
+    linear.bias.data.copy_(conv.bias.data)
+    patches = torch.randn(20, 3, 5, 5)
+    for module, x in ((conv, patches), (linear, patches.flatten(1))):
+        optimizer = MuonConfig(lr=0.02).build(module)
+        for _ in range(3):
+            optimizer.zero_grad()
+            (module(x) - 1).square().mean().backward()
+            optimizer.step()
+    torch.testing.assert_close(conv.weight.flatten(1), linear.weight, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(conv.bias, linear.bias)
+
+
+class Convolutions(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.line = nn.Conv1d(3, 8, 4)
+        self.plane = nn.Conv2d(3, 8, 1, bias=False)
+        self.channelwise = nn.Conv2d(8, 8, 3, groups=8, bias=False)
+        self.transposed = nn.ConvTranspose2d(3, 8, 4, bias=False)
+
+
+def test_kernels_are_muons_where_every_output_sees_every_input():
+    groups = param_groups(Convolutions(), lr=1e-3, weight_decay=0.1, muon=True)
+    assert [g["param_names"] for g in groups if g["use_muon"]] == [["line.weight", "plane.weight"]]
+
+
+@pytest.mark.parametrize(
+    ("config", "outputs"),
+    [
+        (DenseConfig(decoder=UNetConfig(last="subpixel")), {"decoder.last.conv.weight"}),
+        (DenseConfig(decoder=FPNConfig()), {"decoder.classifier.weight"}),
+        (DetectorConfig(), {"heat.1.weight", "box.1.weight"}),
+        (KeypointNetConfig(), {"head.last.weight"}),
+    ],
+    ids=["unet", "fpn", "detector", "keypoints"],
+)
+def test_only_what_makes_the_outputs_of_a_network_on_images_is_not_muons(config, outputs):
+    """Of the kernels that a step of Muon is defined for."""
+    model = config.build()
+    groups = param_groups(model, lr=1e-3, weight_decay=0.1, muon=True)
+    muons = {name for group in groups if group["use_muon"] for name in group["param_names"]}
+    kernels = {
+        f"{path}.weight"
+        for path, module in model.named_modules()
+        if isinstance(module, nn.Conv2d) and module.groups == 1
+    }
+    assert kernels - muons == outputs
+
+
 class Filter(nn.Module):
     def __init__(self):
         super().__init__()
@@ -203,7 +264,7 @@ def test_kernels_and_complex_matrices_are_adamws():
 
 @pytest.mark.parametrize("name", ["kernel", "modes"])
 def test_a_rule_cannot_make_them_muons(name):
-    with pytest.raises(ValueError, match=rf"muon: expected real matrices, got parameter '{name}'"):
+    with pytest.raises(ValueError, match=rf"muon: expected real matrices and .* got parameter '{name}'"):
         param_groups(Filter(), lr=1e-3, weight_decay=0.1, rules=(Rule(name, muon=True),), muon=True)
 
 

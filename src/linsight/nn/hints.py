@@ -58,6 +58,12 @@ class Hinted(nn.Module):
             hint = self._hints.get(name, Hint())._replace(**asked)
             self._hints = {**self._hints, name: hint}
 
+    def hint_outputs(self, *modules: str) -> None:
+        """Say of all matrices and kernels in these submodules that they are the model's outputs."""
+        inside = tuple(f"{module}." for module in modules)
+        names = [n for n, one in self.named_parameters() if one.ndim > 1 and n.startswith(inside)]
+        self.hint(*names, output=True)
+
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that are not decayed."""
         return {name for name, hint in self._hints.items() if not hint.decay}

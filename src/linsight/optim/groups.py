@@ -41,8 +41,9 @@ def param_groups(
         weight_decay: >= 0, in the sense of `wd_mode`.
         rules: The user's own, before all others. See `Rule`.
         wd_mode: `torch`, `paper` or `l2`.
-        muon: Whether hidden matrices go to groups of their own, with `use_muon` True: real, of two axes, the
-            weight of an `nn.Linear`, decayed, and not declared an output (`linsight.nn.Hinted`).
+        muon: Whether hidden matrices go to groups of their own, with `use_muon` True: real, the weight of an
+            `nn.Linear` or of a convolution in one group, decayed, not declared an output
+            (`linsight.nn.Hinted`).
 
     Returns:
         Groups in a fixed order (Muon's first, then the general learning rate, decayed before not), each with

@@ -28,8 +28,9 @@ class MuonConfig(Config):
 
         M <- momentum M + (1 - momentum) G ,   P <- (1 - lr_t weight_decay) P - lr_t a orthogonal(M)
 
-    with the momentum looked ahead (`nesterov`). The scale a is 0.2 sqrt(max(rows, columns)) by
-    `match_rms_adamw`, which makes the step as large as AdamW's: one learning rate serves both halves
+    with the momentum looked ahead (`nesterov`). The kernel of a convolution is a matrix too, a row
+    for each output channel, its inputs and places side by side. The scale a is 0.2 sqrt(max(rows, columns))
+    by `match_rms_adamw`, which makes the step as large as AdamW's: one learning rate serves both halves
     (Liu et al. 2025, arXiv 2502.16982); by `original` it is sqrt(max(1, rows / columns)). State: one tensor
     for a matrix, two for the others.
 

@@ -44,10 +44,17 @@ def orthogonal(
 
 
 class OrthogonalSteps(torch.optim.Muon):
-    """`torch.optim.Muon`, its groups and its state, stepping in a precision of choice; torch has bfloat16."""
+    """`torch.optim.Muon`, its groups and its state, stepping in a precision of choice; torch has bfloat16.
+
+    It takes kernels of convolutions `(out, in, *size)` too, which torch's refuses: as matrices
+    `(out, in * size)`.
+    """
 
     def __init__(self, params: Any, *, dtype: torch.dtype, **options: Any) -> None:
-        super().__init__(params, **options)
+        # torch's constructor checks the number of axes, and would set these values.
+        flat = torch.nn.Parameter(torch.empty(0, 0))
+        defaults = torch.optim.Muon([flat], **options).defaults
+        torch.optim.Optimizer.__init__(self, params, defaults)
         self.dtype = dtype
 
     @torch.no_grad()
@@ -66,13 +73,15 @@ class OrthogonalSteps(torch.optim.Muon):
             state["momentum_buffer"] = torch.zeros_like(grad)
         average = state["momentum_buffer"].lerp_(grad, 1 - group["momentum"])
         update = grad.lerp(average, group["momentum"]) if group["nesterov"] else average
-        update = orthogonal(update, group["ns_coefficients"], group["ns_steps"], group["eps"], self.dtype)
+        options = (group["ns_coefficients"], group["ns_steps"], group["eps"], self.dtype)
+        update = orthogonal(update.flatten(1), *options)
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        parameter.add_(update, alpha=-group["lr"] * _scale(parameter, group["adjust_lr_fn"]))
+        scale = _scale(update, group["adjust_lr_fn"])
+        parameter.add_(update.view_as(parameter), alpha=-group["lr"] * scale)
 
 
-def _scale(parameter: Tensor, adjustment: str) -> float:
-    rows, columns = parameter.shape
+def _scale(matrix: Tensor, adjustment: str) -> float:
+    rows, columns = matrix.shape
     if adjustment == "original":
         return math.sqrt(max(1, rows / columns))
     return 0.2 * math.sqrt(max(rows, columns))

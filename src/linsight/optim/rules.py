@@ -106,9 +106,10 @@ def decide(model: nn.Module, slots: Sequence[Slot], rules: Sequence[Rule]) -> li
         rate = next((wish for wish in wishes if wish.speaks_of_lr), silent)
         hidden = Wish("matrix", muon=decay.weight_decay != 0 and _is_hidden(slot))
         kind = next(wish for wish in (*wishes, hidden) if wish.muon is not None)
-        if kind.muon and not _is_matrix(slot):
+        if kind.muon and not (_is_matrix(slot) or _is_kernel(slot)):
             raise ValueError(
-                f"{kind.source}: muon: expected real matrices, got parameter {slot.name!r} of shape "
+                f"{kind.source}: muon: expected real matrices and kernels of convolutions in one group, got "
+                f"parameter {slot.name!r} of shape "
                 f"{tuple(slot.parameter.shape)} and {slot.parameter.dtype}"
             )
         chosen.append((decay, rate, kind))
@@ -218,8 +219,17 @@ def _is_matrix(slot: Slot) -> bool:
     return slot.parameter.ndim == 2 and slot.parameter.is_floating_point()
 
 
+def _is_kernel(slot: Slot) -> bool:
+    """A matrix from patches to channels: every output sees every input. Transposed ones have other axes."""
+    convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    return slot.parameter.ndim > 2 and any(
+        isinstance(owner, convolutions) and owner.groups == 1 for owner in slot.owners
+    )
+
+
 def _is_hidden(slot: Slot) -> bool:
-    return _is_matrix(slot) and any(isinstance(owner, nn.Linear) for owner in slot.owners)
+    linear = _is_matrix(slot) and any(isinstance(owner, nn.Linear) for owner in slot.owners)
+    return linear or _is_kernel(slot)
 
 
 def _from_kind(slot: Slot) -> Wish:

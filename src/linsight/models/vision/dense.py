@@ -4,11 +4,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from linsight.config import Config
 from linsight.models.vision.backbone import PyramidConfig
 from linsight.models.vision.decoders import AnyDecoderConfig, UNetConfig
+from linsight.nn import Hinted
 
 __all__ = ["DenseConfig", "DenseModel"]
 
@@ -33,7 +34,7 @@ class DenseConfig(Config):
         return DenseModel(self)
 
 
-class DenseModel(nn.Module):
+class DenseModel(Hinted):
     """Logits of the class of every pixel: `logits = model(images)`, at the size of the images, any size.
 
     Args:
@@ -50,6 +51,7 @@ class DenseModel(nn.Module):
         self.config = config
         self.backbone = config.backbone.build()
         self.decoder = config.decoder.build(config.backbone.channels, config.backbone.strides, config.classes)
+        self.hint_outputs(*(f"decoder.{name}" for name in self.decoder.outputs))
 
     def forward(
         self, images: Float[Tensor, "batch channels height width"]

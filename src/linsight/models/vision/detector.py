@@ -13,6 +13,7 @@ from linsight.config import Config
 from linsight.models.vision.backbone import PyramidConfig
 from linsight.models.vision.decoders import AnyDecoderConfig, UNetConfig, require_features
 from linsight.models.vision.parts import convolve
+from linsight.nn import Hinted
 from linsight.ops import accumulator_dtype, box_clip, nms_mask
 
 __all__ = ["CentreMaps", "Detector", "DetectorConfig", "Found", "found_boxes"]
@@ -70,7 +71,7 @@ class DetectorConfig(Config):
         return Detector(self)
 
 
-class Detector(nn.Module):
+class Detector(Hinted):
     """Objects as points: `maps = detector(images)`, and `found_boxes(maps, size)` for the detections.
 
     Zhou, Wang, Kraehenbuehl 2019, arXiv 1904.07850. The backbone's maps are decoded to features at its finest
@@ -103,6 +104,7 @@ class Detector(nn.Module):
         self.decoder = config.decoder.build(config.backbone.channels, relative, config.dim)
         self.heat = _head(config.dim, config.classes, math.log(_RARE / (1 - _RARE)))
         self.box = _head(config.dim, 4, 0.0)
+        self.hint_outputs("heat.1", "box.1")
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> CentreMaps:
         """The maps of images `(batch, channels, height, width)` in [0, 1], of any size from 1 x 1 on."""

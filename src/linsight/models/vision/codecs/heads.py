@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from linsight.nn import Hinted
 from linsight.nn.upsampling import make_upsampler
 from linsight.nn.upsampling.base import zero_bias
 
@@ -20,7 +21,7 @@ class Output(NamedTuple):
     start: float = 0.0
 
 
-class PooledHead(nn.Module):
+class PooledHead(Hinted):
     """The mean over the map, then a linear layer for each output: a dict of `(batch, joints, width)`.
 
     In float32 under autocast: bfloat16 would round places in a crop of 256 pixels to whole pixels.
@@ -48,6 +49,7 @@ class PooledHead(nn.Module):
             nn.init.xavier_uniform_(layer.weight, gain=0.01)
             nn.init.constant_(layer.bias, one.start)
             self.layers[name], self.activations[name] = layer, one.activation
+        self.hint_outputs("layers")
 
     def forward(self, features: Tensor) -> dict[str, Tensor]:
         """Outputs of features `(batch, in_channels)` or `(batch, in_channels, height, width)`."""
@@ -70,7 +72,7 @@ class PooledHead(nn.Module):
             return outputs
 
 
-class MapHead(nn.Module):
+class MapHead(Hinted):
     """A map for each joint: `{"maps": (batch, joints, height, width)}`, in float32 at least.
 
     Args:
@@ -105,6 +107,7 @@ class MapHead(nn.Module):
         self.last = nn.Conv2d(width if upsamplings else in_channels, keypoints, 1)
         nn.init.normal_(self.last.weight, std=1e-3)
         zero_bias(self.last)
+        self.hint_outputs("last")
         self.sharpness = None if sharpness is None else nn.Parameter(torch.tensor(float(sharpness)))
 
     def forward(self, features: Tensor) -> dict[str, Tensor]:
@@ -115,7 +118,7 @@ class MapHead(nn.Module):
         return {"maps": maps if self.sharpness is None else self.sharpness * maps}
 
 
-class BinHead(nn.Module):
+class BinHead(Hinted):
     """Logits over bins of each axis: `{"x": (batch, joints, bins_x), "y": ...}`, in float32 under autocast.
 
     A 1 x 1 convolution to one map a joint, flattened, and a linear layer for each axis (Li et al. 2022).
@@ -140,6 +143,7 @@ class BinHead(nn.Module):
         self.layers = nn.ModuleDict(
             {name: nn.Linear(grid[0] * grid[1], number) for name, number in bins.items()}
         )
+        self.hint_outputs("layers")
 
     def forward(self, features: Tensor) -> dict[str, Tensor]:
         """Logits of features `(batch, in_channels, *grid)`."""

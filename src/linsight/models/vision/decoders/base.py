@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -60,6 +61,9 @@ class Decoder(nn.Module, ABC):
     Raises:
         ValueError: Channels and strides that do not fit; no classes.
     """
+
+    outputs: ClassVar[tuple[str, ...]] = ("last",)
+    """The submodules that make the logits, not features."""
 
     def __init__(self, channels: Sequence[int], strides: Sequence[int], classes: int) -> None:
         super().__init__()

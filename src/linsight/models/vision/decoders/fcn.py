@@ -42,6 +42,8 @@ class FCN(Decoder):
         ValueError: A finest stride that no map has; what `Decoder` refuses.
     """
 
+    outputs = ("scores", "ups", "last")
+
     def __init__(
         self, config: FCNConfig, channels: Sequence[int], strides: Sequence[int], classes: int
     ) -> None:

@@ -45,6 +45,8 @@ class FPN(Decoder):
         ValueError: What `Decoder` refuses.
     """
 
+    outputs = ("classifier",)
+
     def __init__(
         self, config: FPNConfig, channels: Sequence[int], strides: Sequence[int], classes: int
     ) -> None:
