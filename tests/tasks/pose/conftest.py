@@ -25,7 +25,7 @@ def task() -> Callable[..., PoseTask]:
 
     def build(**options) -> PoseTask:
         options = {
-            "data": People(size=(32, 24), samples=1),
+            "data": People(size=(32, 24), samples=1, stripes=False),
             "model": network(options.pop("codec", "rle_exact")),
             "num_people": 12,
             "validate_people": 3,

@@ -7,14 +7,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from linsight.data.keypoint_noise import clarity_of
-from linsight.data.noise_laws import AnyNoiseLaw
+from linsight.data.keypoint_noise import AnyKeypointNoise, log_density
+from linsight.data.people import PAIRS
 from linsight.models.vision.codecs import ScaledCodec
 from linsight.tasks.densities_beside import densities_beside, square_grid
 from linsight.tasks.exhibits import Curves, Grid
 from linsight.tasks.pose.found import Found
+from linsight.tasks.pose.samples import Labelled
 
-__all__ = ["density_exhibits", "learnt_density"]
+__all__ = ["density_exhibits", "law_density", "learnt_density"]
 
 CELLS = 41
 JOINTS = 64  # that the mean is over
@@ -47,7 +48,26 @@ def learnt_density(
     return total / len(sigma)
 
 
-def density_exhibits(codec: ScaledCodec, found: Found, law: AnyNoiseLaw) -> tuple[Grid, Curves, Curves]:
+def law_density(
+    law: AnyKeypointNoise,
+    people: Labelled,
+    points: Float[Tensor, "points 2"],
+    chosen: tuple[Tensor, Tensor],
+) -> Float[Tensor, " points"]:
+    """The mean over chosen joints of the density of (label - truth) / reference that the law gives.
+
+    Raises ValueError for a law that has no density.
+    """
+    total = torch.zeros(len(points), dtype=torch.float64)
+    for person, joint in zip(*chosen, strict=True):
+        truth, unit = people.truth[person], people.reference[person]
+        labels = truth + unit * points[:, None]
+        seen, units = people.visibility[person].expand(len(points), -1), unit.expand(len(points), 2)
+        total += log_density(law, labels, truth.expand_as(labels), seen, units, PAIRS)[:, joint].exp()
+    return total / len(chosen[0])
+
+
+def density_exhibits(codec: ScaledCodec, found: Found, law: AnyKeypointNoise) -> tuple[Grid, Curves, Curves]:
     """The law, what was learnt, and what labels really are about what was found; marginals below."""
     people, codec = found.people, copy.deepcopy(codec).cpu()
     offset = ((people.labels - found.xy) / people.reference[:, None, None])[found.counted]
@@ -59,9 +79,7 @@ def density_exhibits(codec: ScaledCodec, found: Found, law: AnyNoiseLaw) -> tupl
     chosen = rows[::step][:JOINTS], joints[::step][:JOINTS]
     shown: dict[str, np.ndarray] = {}
     if law.kind != "none":
-        clarity = clarity_of(people.visibility[chosen])[:, None].expand(-1, len(points))
-        log = law.log_prob(points.expand(len(clarity), -1, -1), clarity)
-        shown["the law"] = log.exp().mean(0).reshape(CELLS, CELLS).numpy()
+        shown["the law"] = law_density(law, people, points, chosen).reshape(CELLS, CELLS).numpy()
     shown["learnt"] = learnt_density(codec, found, points, chosen).reshape(CELLS, CELLS).numpy()
     edges = np.linspace(-reach, reach, CELLS + 1)
     counts, _, _ = np.histogram2d(offset[:, 1].numpy(), offset[:, 0].numpy(), bins=(edges, edges))

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from linsight.data.noise_laws import AnyNoiseLaw
+from linsight.data.keypoint_noise import AnyKeypointNoise
 from linsight.data.people import JOINTS
 from linsight.models.vision import KeypointNet
 from linsight.models.vision.codecs import ScaledCodec
@@ -18,7 +18,7 @@ __all__ = ["pose_evaluation"]
 SYNTHETIC = "People are synthetic: these numbers are not comparable with those of COCO or MPII."
 
 
-def pose_evaluation(net: KeypointNet, found: Found, law: AnyNoiseLaw, split: str) -> Evaluation:
+def pose_evaluation(net: KeypointNet, found: Found, law: AnyKeypointNoise, split: str) -> Evaluation:
     """Numbers, a table of joints, PCK and coverage as curves, skeletons, the learnt density."""
     exhibits: list[Exhibit] = [_joints(found, split), *worst_and_first(found), _thresholds(found)]
     if found.level is not None and isinstance(net.codec, ScaledCodec):
@@ -67,11 +67,14 @@ def _thresholds(found: Found) -> Curves:
     line = np.linspace(0, 0.3, 61)
     series = {}
     for name, xy in (("one look", found.xy), ("flip test", found.flipped)):
+        if xy is None:
+            continue
         relative = torch.linalg.vector_norm(xy - people.truth, dim=-1) / people.reference[:, None]
         ordered = relative[seen].sort().values.numpy()
         shares = np.searchsorted(ordered, line, side="right") / len(ordered)
         series[name] = (line.tolist(), shares.tolist())
-    note = f"All joints within the crop, clean truth. {SYNTHETIC}"
+    mirrored = "" if found.flipped is not None else "No flip test: their stripes change sides in a mirror. "
+    note = f"All joints within the crop, clean truth. {mirrored}{SYNTHETIC}"
     return Curves("pck", "PCK against its threshold", series, "share of the larger side", "PCK", note=note)
 
 
