@@ -80,6 +80,9 @@ def measures(net: KeypointNet, found: Found, law: AnyKeypointNoise) -> dict[str,
         numbers["label_nll_of_law_nats"] = law_nll(found, law)
     if found.level is not None and found.nll is not None:
         numbers["label_nll_nats"] = float(found.nll[found.counted].mean())
+        if law.kind != "none":
+            # Of the same labels: what is left is KL(law || learnt), of each joint, in the mean.
+            numbers["kl_from_law_nats"] = numbers["label_nll_nats"] - numbers["label_nll_of_law_nats"]
         coverage = coverage_compute(coverage_update(found.level, NOMINAL, found.counted)).coverage
         numbers |= {f"coverage_{100 * p:.0f}": one for p, one in zip(NOMINAL, coverage.tolist(), strict=True)}
     return {**numbers, **head_size(net), "milliseconds_per_crop": 1e3 * found.seconds}

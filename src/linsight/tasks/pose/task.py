@@ -1,5 +1,6 @@
 """The task: a crop of a person in, 17 joints out; PCK on bodies that were never seen."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -14,11 +15,12 @@ from linsight.data.noise_laws import NoNoise
 from linsight.data.people import JOINTS
 from linsight.models.vision import KeypointNet, KeypointNetConfig
 from linsight.tasks.base import Batch, ComparedConfig, Progress, Split, Task, require_of_model
-from linsight.tasks.exhibits import Evaluation
+from linsight.tasks.exhibits import Evaluation, Exhibit
 from linsight.tasks.pose.evaluation import pose_evaluation
 from linsight.tasks.pose.found import find
 from linsight.tasks.pose.measures import accuracy
 from linsight.tasks.pose.samples import PeopleKept
+from linsight.tasks.pose.together import side_by_side
 
 __all__ = ["PoseConfig", "PoseTask"]
 
@@ -52,17 +54,17 @@ class PoseConfig(ComparedConfig):
         "coverage_50",
         "coverage_90",
         "label_nll_nats",
-        "label_nll_of_law_nats",
+        "kl_from_law_nats",
         "head_parameters",
         "head_mega_multiply_adds",
         "milliseconds_per_crop",
     )
     heads: ClassVar[tuple[str, ...]] = (
-        "heatmap_msra",
-        "heatmap",
-        "heatmap_udp",
+        "heatmap_msra sigma=1.0",
+        "heatmap sigma=1.0",
+        "heatmap_udp sigma=1.0",
         "integral",
-        "dsnt",
+        "dsnt sigma=1.0",
         "simcc",
         "regression_l1",
         "regression_l2",
@@ -73,7 +75,7 @@ class PoseConfig(ComparedConfig):
         "rle",
         "rle_exact",
     )
-    """What `linsight compare pose --over head` compares where nothing else is asked for."""
+    shows_together: ClassVar[bool] = True
 
     kind: Literal["pose"] = "pose"
     data: People = field(default_factory=lambda: People(stripes=False))
@@ -177,3 +179,10 @@ class PoseTask(Task[KeypointNet]):
         data, law, count = self.config.data, self.config.label_noise, self.config.test_people
         found = find(model, data, law, split, count, flip=data.mirrors, progress=progress)
         return pose_evaluation(model, found, law, split)
+
+    def shown_together(
+        self, models: Mapping[str, KeypointNet], *, device: torch.device
+    ) -> tuple[Exhibit, ...]:
+        """The law of the labels beside what each model learnt of it; coverage; PCK."""
+        config = self.config
+        return side_by_side(models, config.data, config.label_noise, count=config.test_people, device=device)
