@@ -87,6 +87,11 @@ def test_a_member_that_fails_is_told_and_the_code_is_1(tmp_path, capsys, monkeyp
         ("segment --upsamplers nearest", "--upsamplers: expected with --over upsampler, and with no other"),
         ("segment --over upsampler --upsamplers nearst", "upsampler: expected one of nearest, "),
         ("recall --over upsampler", "--upsampler: the models of task 'recall' have no decoder"),
+        ("recall --over head", "--over head: the models of task 'recall' have no codec"),
+        ("pose --head rle", "--head: expected with --over head, and with no other"),
+        ("pose --over head --head rel", "codec 'rel' is not known; choose one of"),
+        ("pose --over head --sizes 8", "heads have no width in common"),
+        ("recall --mixers linear --seeds 0", "--seeds: expected at least 1, got 0"),
         ("segment --mixers linear --sizes 32", "sizes: expected a model of one width, got stages of"),
         ("generate --over model --models fvsbn,maid", "--model: expected one of sequence, fvsbn"),
     ],
@@ -159,3 +164,26 @@ def test_upsamplers_are_compared_with_crops_side_by_side(tmp_path, capsys):
     found = {m["name"]: m["metrics"] for m in json.loads((tmp_path / "numbers.json").read_text())["found"]}
     assert found["nearest"]["phase_pattern"] < 1e-6
     assert found["deconv2"]["phase_pattern"] > 0.4
+
+
+def test_heads_are_compared_with_several_seeds_and_their_densities_beside_the_law(tmp_path, capsys):
+    """Means over two seeds, and the law beside what the first one learnt."""
+    line = ["compare", "pose", "--over", "head", "--head", "nll_laplace  score=nll", "--preset", "tiny"]
+    line += ["--run", str(tmp_path), "--progress", "none"]
+    small = "--num-people 2 --validate-people 1 --test-people 2 --training.steps 2 --training.batch-size 2"
+    tail = ["--", "--noise", "gauss scale=0.1", "--data.samples", "1", *small.split()]
+    assert main([*line, "--seeds", "2", *tail]) == 0
+    header, row, *_ = capsys.readouterr().out.splitlines()
+    for column in ("seeds", "coverage 90", "label nll nats", "kl from law nats", "training (s)"):
+        assert column in header
+    for column in ("head parameters", "head mega multiply adds", "mean error px", "pck at 0.2"):
+        assert column in header
+    found = json.loads((tmp_path / "numbers.json").read_text())["found"]
+    assert [one["name"] for one in found] == ["nll_laplace-score=nll", "nll_laplace-score=nll-seed1"]
+    assert [one["seed"] for one in found] == [0, 1]
+    first, second = (one["metrics"]["label_nll_nats"] for one in found)
+    assert first != second
+    assert f"{(first + second) / 2:.4g} ± " in row
+    page = (tmp_path / "report.html").read_text()
+    for text in ("The law is about the truth", "Coverage", "95 % interval"):
+        assert text in page

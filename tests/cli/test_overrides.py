@@ -9,7 +9,17 @@ import torch
 from safetensors.torch import load_file
 
 from linsight.cli.main import main
-from linsight.cli.overrides import kinds_in, with_decoder, with_mixers, with_optimizer, with_upsampler
+from linsight.cli.overrides import (
+    kinds_in,
+    with_decoder,
+    with_head,
+    with_mixers,
+    with_noise,
+    with_optimizer,
+    with_upsampler,
+)
+from linsight.data.keypoint_noise import Swap
+from linsight.data.noise_laws import Skew
 from linsight.training import PRESETS
 
 
@@ -121,6 +131,15 @@ def test_a_decoder_has_options_of_its_own_and_nothing_else_changes() -> None:
     assert replace(after, task=replace(after.task, model=model)) == before
 
 
+def test_a_head_and_a_law_of_noise_are_replaced_and_nothing_else() -> None:
+    before = PRESETS["pose"]["tiny"]()
+    after = with_noise(with_head(before, "rle score=nll"), "skew scale=0.02")
+    assert after.task.model.codec == "rle score=nll"
+    assert after.task.label_noise == Skew(scale=0.02)
+    assert with_noise(before, "swap").task.label_noise == Swap()
+    assert with_head(with_noise(after, "none"), before.task.model.codec) == before
+
+
 def test_an_upsampler_is_replaced_and_unpooling_gets_a_backbone_that_pools() -> None:
     before = PRESETS["segment"]["tiny"]()
     after = with_upsampler(before, "carafe")
@@ -138,6 +157,13 @@ def test_an_upsampler_is_replaced_and_unpooling_gets_a_backbone_that_pools() -> 
         (with_upsampler, "recall", "nearest", "--upsampler: the models of task 'recall' have no decoder"),
         (with_decoder, "segment", "unnet", "decoder 'unnet' is not known; choose one of fcn, unet, fpn"),
         (with_upsampler, "segment", "nearst", "upsampler: expected one of nearest, .* got 'nearst'"),
+        (with_head, "recall", "rle", "--head: the models of task 'recall' have no codec"),
+        (with_head, "pose", "rel", "codec 'rel' is not known; choose one of"),
+        (with_noise, "recall", "skew", "--noise: the labels of task 'recall' have no noise of a known law"),
+        (with_noise, "pose", "swop", "label noise 'swop' is not known; choose one of none, gauss, .* swap"),
+        (with_noise, "pose", "skew scale=big", "scale: expected a valid number, got 'big'"),
+        (with_noise, "pose", "skew scale", "label noise 'skew': expected OPTION=VALUE after the kind, got"),
+        (with_noise, "pose", "skew scale=0", "noise law 'skew': scale: expected a number above 0, got 0.0"),
     ],
 )
 def test_what_has_no_such_part_is_refused(change, preset, value, message) -> None:

@@ -164,3 +164,13 @@ def test_refusals() -> None:
             top_down(good, SOURCE, SIZE, padding)
     with pytest.raises(ValueError, match="images: expected 1, as many as the map has, got 2"):
         crop_images([torch.zeros(1, *SOURCE)] * 2, top_down(good, SOURCE, SIZE))
+
+
+@pytest.mark.parametrize("times", [2, 3, 5, 7, 10])
+def test_a_crop_that_is_a_whole_number_of_times_smaller_is_the_mean_over_as_many_pixels(times: int) -> None:
+    """1 / 5 squared is a little more than 1 / 25 in binary: no reason to take blocks of 4."""
+    small = torch.rand(1, 6, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    large = small.repeat_interleave(times, 1).repeat_interleave(times, 2)
+    whole = torch.tensor([[0.0, 0.0, 8.0 * times, 6.0 * times]])
+    (found,) = crop_images([large], top_down(whole, (6 * times, 8 * times), (6, 8), padding=1.0))
+    torch.testing.assert_close(found, small)

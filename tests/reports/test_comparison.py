@@ -1,5 +1,7 @@
 """The report of a comparison: best first, failures told, quality against every cost."""
 
+import pytest
+
 from linsight.reports.comparison import comparison_exhibits
 from linsight.training.comparison import Result
 
@@ -9,7 +11,7 @@ def result(name, mixer, quality, state, **changes):
     return Result(
         name,
         mixer,
-        0,
+        options.pop("dim", 0),
         state_bytes=state,
         metrics={"accuracy": quality},
         history={"valid/accuracy": ([1], [0.1])},
@@ -18,10 +20,10 @@ def result(name, mixer, quality, state, **changes):
 
 
 FOUND = [
-    result("a-1", "a", 0.2, 64),
-    result("a-2", "a", 0.6, 128),
-    result("b-1", "b", 0.9, 0),
-    Result("c-1", "c", 0, parameters=7, state_bytes=8, steps=9, error="ValueError: nothing"),
+    result("a-1", "a", 0.2, 64, dim=1),
+    result("a-2", "a", 0.6, 128, dim=2),
+    result("b-1", "b", 0.9, 0, dim=1),
+    Result("c-1", "c", 1, parameters=7, state_bytes=8, steps=9, error="ValueError: nothing"),
 ]
 
 
@@ -42,6 +44,38 @@ def test_a_figure_has_one_line_a_mixer_in_the_order_of_the_cost():
     assert series == {"a": ([64.0, 128.0], [0.2, 0.6])}  # no state at all has no place on a logarithmic axis
     assert set(exhibits["quality_by_seconds"].series) == {"a", "b"}
     assert set(exhibits["valid_accuracy"].series) == {"a-1", "a-2", "b-1"}
+
+
+def test_seeds_of_a_member_are_one_row_of_means_with_students_interval():
+    """t of 3 values is 4.303: 0.5 ± 4.303 * 0.1 / sqrt(3); one that failed is told, and leaves its others."""
+    seeds = [
+        result("a", "a", 0.4, 0, seed=0, seconds=4.0),
+        Result("b", "b", 0, parameters=7, state_bytes=0, steps=9, error="ValueError: nothing"),
+        result("a-seed1", "a", 0.5, 0, seed=1, seconds=8.0),
+        result("a-seed2", "a", 0.6, 0, seed=2, seconds=9.0),
+        result("b-seed1", "b", 0.7, 0, seed=1),
+        Result("c", "c", 0, parameters=7, state_bytes=0, steps=9, error="ValueError: no"),
+    ]
+    exhibits = comparison_exhibits(
+        seeds, headline="accuracy", falls=False, budget="", beside=("accuracy", "other")
+    )
+    table, *figures = exhibits
+    assert table.columns[:4] == ("", "accuracy", "seeds", "parameters")
+    assert table.columns[-1] == "accuracy"
+    assert [row[:3] for row in table.rows] == [("b", "0.7", 1), ("a", "0.5 ± 0.25", 3), ("c", "failed", 0)]
+    assert table.rows[1][5] == "7"
+    assert {len(row) for row in table.rows} == {len(table.columns)}
+    assert "95 % interval" in table.note
+    assert "b failed: ValueError: nothing. c failed: ValueError: no." in table.note
+    by_name = {one.name: one for one in figures}
+    assert by_name["quality_by_seconds"].series["a"] == ([7.0], [0.5])
+    assert by_name["valid_accuracy"].series == {"a": ([1], [pytest.approx(0.1)]), "b": ([1], [0.1])}
+
+
+def test_without_seeds_there_is_no_column_of_them_and_no_interval():
+    table, *_ = comparison_exhibits(FOUND, headline="accuracy", falls=False, budget="")
+    assert "seeds" not in table.columns
+    assert "±" not in str(table)
 
 
 def test_a_comparison_of_which_all_failed_is_still_a_table():

@@ -1,4 +1,4 @@
-"""`linsight compare TASK`: trains several mixers or models under one budget, and shows what each gives."""
+"""`linsight compare TASK`: trains mixers, models or heads under one budget, and shows what each gives."""
 
 import sys
 from collections.abc import Sequence
@@ -6,23 +6,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import arg
+from tyro.conf import UseAppendAction, arg
 
 from linsight.cli.parsing import parse
 
 __all__ = ["Options", "run"]
 
-DESCRIPTION = """Train one model for each mixer, of each kind, or with each upsampler; evaluate all on the
-test split; write one report. The same command goes on where it was interrupted, and tries again what failed.
-Options after -- are those of linsight train TASK, for all members.
+DESCRIPTION = """Train one model for each mixer, of each kind, with each upsampler or each head; evaluate all
+on the test split; write one report. The same command goes on where it was interrupted, and tries again what
+failed. Options after -- are those of linsight train TASK, for all members.
 """
+
+
+AXES = {"mixer": "--mixers", "model": "--models", "upsampler": "--upsamplers", "head": "--head"}
+"""What may differ between members, and the flag that says which they are."""
 
 
 @dataclass(frozen=True)
 class Options:
     """What `linsight compare` takes."""
 
-    over: Literal["mixer", "model", "upsampler"] = "mixer"
+    over: Literal["mixer", "model", "upsampler", "head"] = "mixer"
     """What differs between the members."""
     mixers: Annotated[str | None, arg(metavar="KIND,KIND,...")] = None
     """The mixers, each a kind, or 'KIND OPTION=VALUE ...' in quotes; A+B alternates two in one stack."""
@@ -30,6 +34,12 @@ class Options:
     """With --over model: the kinds, each trained as its own preset says; none: all that have one."""
     upsamplers: Annotated[str | None, arg(metavar="NAME,NAME,...")] = None
     """With --over upsampler: those of the decoder, of linsight.nn.upsampling; none: all."""
+    heads: UseAppendAction[Annotated[tuple[str, ...], arg(name="head", metavar="NAME")]] = ()
+    """With --over head: a codec of keypoints or gaze, NAME or 'NAME OPTION=VALUE ...'; once for each; none:
+    all of the task."""
+    seeds: int = 1
+    """Runs of each member, with the preset's seed and those after it; of several, the table has means and
+    their intervals."""
     budget: Literal["tokens", "parameters", "seconds"] = "tokens"
     """What they have in common: tokens, the preset's steps and batch; parameters, these and as many
     parameters as the first mixer's, by the width of the feed-forward networks (by the layers where a mixer
@@ -41,7 +51,7 @@ class Options:
     preset: str | None = None
     """The configuration to start from; none: the default, or the one of each model."""
     run: Path | None = None
-    """The comparison's folder; none: runs/compare-TASK-mixer, -model or -upsampler."""
+    """The comparison's folder; none: runs/compare-TASK-mixer, -model, -upsampler or -head."""
     progress: Literal["auto", "rich", "plain", "none"] = "auto"
     """As in linsight train."""
     json: bool = False
@@ -56,7 +66,7 @@ def run(arguments: Sequence[str]) -> int:
         wants_help = bool(arguments) and arguments[0] in ("-h", "--help")
         usage = (
             "usage: linsight compare TASK --mixers KIND,KIND,... [options]\n"
-            f"       linsight compare TASK --over model|upsampler [options]\n\n{DESCRIPTION}"
+            f"       linsight compare TASK --over model|upsampler|head [options]\n\n{DESCRIPTION}"
         )
         print(f"{usage}\nTASK is one of {', '.join(PRESETS)}.", file=sys.stdout if wants_help else sys.stderr)
         return 0 if wants_help else 2
@@ -70,6 +80,8 @@ def run(arguments: Sequence[str]) -> int:
         raise ValueError("--seconds: expected with --budget seconds, and with no other")
     if options.seconds is not None and not options.seconds > 0:
         raise ValueError(f"--seconds: expected a number above 0, got {options.seconds}")
+    if options.seeds < 1:
+        raise ValueError(f"--seeds: expected at least 1, got {options.seeds}")
     from linsight.cli.comparing import Request, compare
 
     request = Request(
@@ -79,6 +91,7 @@ def run(arguments: Sequence[str]) -> int:
         budget=options.budget,
         seconds=options.seconds,
         sizes=sizes,
+        seeds=options.seeds,
         folder=options.run or Path("runs") / f"compare-{task}-{options.over}",
         progress=options.progress,
         train=(*(("--preset", options.preset) if options.preset else ()), *theirs),
@@ -88,17 +101,19 @@ def run(arguments: Sequence[str]) -> int:
 
 def _variants(options: Options) -> tuple[str, ...]:
     """The words of what is compared; none where all are."""
-    for other in ("mixer", "model", "upsampler"):
-        if other != options.over and getattr(options, f"{other}s") is not None:
-            raise ValueError(f"--{other}s: expected with --over {other}, and with no other")
+    for other, flag in AXES.items():
+        if other != options.over and getattr(options, f"{other}s"):
+            raise ValueError(f"{flag}: expected with --over {other}, and with no other")
     if options.over != "mixer" and (options.sizes or options.budget == "parameters"):
         raise ValueError(
             f"--over {options.over}: {options.over}s have no width in common; --sizes and --budget "
             "parameters are for mixers"
         )
+    if options.over == "head":
+        return tuple(dict.fromkeys(" ".join(words.split()) for words in options.heads))
     text = getattr(options, f"{options.over}s")
     if text is None and options.over == "mixer":
-        raise ValueError("--mixers: expected KIND,KIND,..., or --over model, or --over upsampler")
+        raise ValueError("--mixers: expected KIND,KIND,..., or --over model, --over upsampler or --over head")
     return tuple(kind.strip() for kind in text.split(",")) if text else ()
 
 

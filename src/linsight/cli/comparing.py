@@ -18,13 +18,13 @@ from linsight.reports.numbers import plain
 from linsight.tasks.base import Task
 from linsight.tasks.exhibits import Evaluation, Exhibit
 from linsight.training.comparison import Result, compared
-from linsight.training.config import TaskConfig
+from linsight.training.config import RunConfig, TaskConfig
 from linsight.training.display import Display
 from linsight.training.hardware import pick_device
 from linsight.training.members import Budget, Member, fitted, matched, measured_size, resized
 from linsight.training.presets import PRESETS
 from linsight.training.pretrained import from_pretrained
-from linsight.training.run import Run
+from linsight.training.run import Run, load_run
 
 __all__ = ["Request", "compare"]
 
@@ -39,6 +39,7 @@ class Request:
     budget: str
     seconds: float | None
     sizes: tuple[int, ...]
+    seeds: int
     folder: Path
     progress: str
     train: tuple[str, ...]
@@ -67,11 +68,14 @@ def compare(request: Request, *, as_json: bool, command: Sequence[str]) -> int:
 
 
 def _together(request: Request, found: Sequence[Result], task: TaskConfig) -> tuple[Exhibit, ...]:
-    """What the trained members make of the same examples, where the task shows that."""
-    trained = [result.name for result in found if result.metrics is not None]
-    if not (task.shows_together and trained):
+    """What the members make of the same examples, where the task shows that: each with its first seed."""
+    first: dict[tuple[str, int], str] = {}
+    for result in found:
+        if result.metrics is not None:
+            first.setdefault((result.variant, result.dim), result.name)
+    if not (task.shows_together and first):
         return ()
-    models = {name: from_pretrained(request.folder / name / "model") for name in trained}
+    models = {name: from_pretrained(request.folder / name / "model") for name in first.values()}
     return cast(Task[Any], task.build()).shown_together(models, device=pick_device())
 
 
@@ -95,7 +99,12 @@ def _written(
         request.folder,
         title=f"{request.over.capitalize()}s compared: {request.task}",
         exhibits=(exhibits[0], *together, *exhibits[1:], *task.published()),
-        settings={"task": request.task, f"{request.over}s": ", ".join(variants), "budget": request.budget},
+        settings={
+            "task": request.task,
+            f"{request.over}s": ", ".join(variants),
+            "budget": request.budget,
+            "seeds": request.seeds,
+        },
         numbers=[_numbers(result) for result in found],
         command=shlex.join(command),
     )
@@ -103,28 +112,44 @@ def _written(
 
 
 def _members(request: Request) -> list[Member]:
-    """Every variant at every width. A budget of parameters is the first one's, at each width."""
+    """Every variant, width and seed. A budget of parameters is the first variant's, at each width."""
     members: list[Member] = []
     first: dict[int, int] = {}
     for variant in request.variants or _all(request):
-        base = configured(request.task, [f"--{request.over}", variant.replace("+", ","), *request.train])
+        words = variant.replace("+", ",") if request.over == "mixer" else variant
+        base = configured(request.task, [f"--{request.over}", words, *request.train])
         for dim in request.sizes or (0,):
             config = resized(base, dim) if dim else base
             if request.budget == "parameters":
                 target = first.setdefault(dim, measured_size(config).parameters)
                 config = matched(config, target)
             name = "-".join([*variant.split(), *([str(dim)] if dim else [])])
-            # Timed once: a member that was begun has its steps in its folder.
-            if request.seconds is not None and not (request.folder / name / "config.json").exists():
-                config = fitted(config, request.seconds)
-            members.append(Member(name, variant, dim, config))
+            names = [name, *(f"{name}-seed{more}" for more in range(1, request.seeds))]
+            if request.seconds is not None:
+                config = _fitted(config, request.seconds, [request.folder / name for name in names])
+            for more, name in enumerate(names):
+                training = replace(config.training, seed=base.training.seed + more)
+                members.append(Member(name, variant, dim, replace(config, training=training)))
     return members
 
 
+def _fitted(config: RunConfig, seconds: float, folders: Sequence[Path]) -> RunConfig:
+    """Timed once: a member that was begun has its steps in its folder, and all its seeds have as many."""
+    for folder in folders:
+        if (folder / "config.json").exists():
+            return load_run(folder).config
+    return fitted(config, seconds)
+
+
 def _all(request: Request) -> tuple[str, ...]:
-    """All upsamplers; or the kinds of model that have a preset of their own, the sequence model first."""
+    """All upsamplers or heads; or the kinds of model that have their own preset, the sequence model first."""
     if request.over == "upsampler":
         return tuple(UPSAMPLERS)
+    if request.over == "head":
+        task = configured(request.task, request.train).task
+        if not task.heads:
+            raise ValueError(f"--over head: the models of task {request.task!r} have no codec")
+        return task.heads
     return (SEQUENCE, *(kind for kind in densities.kinds() if kind in PRESETS[request.task]))
 
 

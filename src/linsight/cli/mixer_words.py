@@ -1,12 +1,12 @@
-"""Mixers as words of the command line: a kind, and after it options, with spaces between."""
+"""Mixers and other kinds as words of the command line: a kind, and after it options, with spaces between."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 from linsight import mixers
 
-__all__ = ["mixer_config", "mixer_options"]
+__all__ = ["mixer_config", "mixer_options", "typed_options"]
 
 
 def mixer_config(words: str) -> Any:
@@ -27,14 +27,23 @@ def mixer_options(kind: str, words: Sequence[str]) -> dict[str, Any]:
     """
     if not words:
         return {}
-    hints = get_type_hints(type(mixers.config(kind)))
+    options = typed_options(f"mixer {kind!r}", get_type_hints(type(mixers.config(kind))), words)
+    mixers.config(kind, **options)  # refuses what is no option of the kind, such as dim
+    return options
+
+
+def typed_options(what: str, hints: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
+    """The options that `OPTION=VALUE` words give, each as its type; one without a type stays text.
+
+    Raises:
+        ValueError: Something that is no option of `what`, or a value of another type.
+    """
     options: dict[str, Any] = {}
     for text in words:
         name, equals, value = text.partition("=")
         if not equals or name == "kind":
-            raise ValueError(f"mixer {kind!r}: expected OPTION=VALUE after the kind, got {text!r}")
+            raise ValueError(f"{what}: expected OPTION=VALUE after the kind, got {text!r}")
         options[name] = _value(text, hints[name]) if name in hints else value
-    mixers.config(kind, **options)  # refuses what is no option of the kind, such as dim
     return options
 
 

@@ -3,15 +3,18 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass, replace
 from functools import partial
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
-from linsight.cli.mixer_words import mixer_config
+from linsight.cli.mixer_words import mixer_config, typed_options
+from linsight.config import of_kind
 
 __all__ = [
     "kinds_in",
     "with_decoder",
+    "with_head",
     "with_mixers",
     "with_model",
+    "with_noise",
     "with_optimizer",
     "with_upsampler",
 ]
@@ -98,6 +101,33 @@ def _with_a_decoder(config: Any, flag: str) -> Any:
     if not isinstance(getattr(config.task, "model", None), DenseConfig):
         raise ValueError(f"{flag}: the models of task {config.task.kind!r} have no decoder")
     return config.task.model
+
+
+def with_head(config: Any, words: str) -> Any:
+    """The run whose model has the codec that these words name, the rest of the model as it was.
+
+    Raises:
+        ValueError: An unknown codec, one that the model cannot have, or a task whose model has none.
+    """
+    if not getattr(config.task, "heads", ()):
+        raise ValueError(f"--head: the models of task {config.task.kind!r} have no codec")
+    model = replace(config.task.model, codec=words)
+    return replace(config, task=replace(config.task, model=model))
+
+
+def with_noise(config: Any, words: str) -> Any:
+    """The run whose labels have noise of the law that `KIND OPTION=VALUE ...` names.
+
+    Raises:
+        ValueError: An unknown law or option, a value that it refuses, or a task whose labels have no noise.
+    """
+    known = {law.kind: law for law in get_args(get_type_hints(type(config.task)).get("label_noise"))}
+    if not known:
+        raise ValueError(f"--noise: the labels of task {config.task.kind!r} have no noise of a known law")
+    kind, *given = words.split() or [""]
+    hints = get_type_hints(known[kind]) if kind in known else {}
+    law = of_kind("label noise", known, kind, typed_options(f"label noise {kind!r}", hints, given))
+    return replace(config, task=replace(config.task, label_noise=law))
 
 
 def with_optimizer(config: Any, kind: str) -> Any:

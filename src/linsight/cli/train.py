@@ -16,8 +16,8 @@ __all__ = ["Options", "configured", "parsed", "run"]
 
 DESCRIPTION = """Train a model of the task, evaluate it on the test split, write its report.
 
-The preset is chosen first, then --model, --mixer, --decoder, --upsampler and --optimizer, then every other
-option changes a field of that configuration.
+The preset is chosen first, then --model, --mixer, --decoder, --upsampler, --head, --noise and --optimizer,
+then every other option changes a field of that configuration.
 The same command on an existing run resumes it exactly.
 """
 
@@ -38,6 +38,11 @@ class Options:
     upsampler: str | None = None
     """Upsampler between the levels of the decoder, of linsight.nn.upsampling; unpool: of a backbone that
     pools."""
+    head: str | None = None
+    """Codec of keypoints or gaze, 'NAME OPTION=VALUE ...' or NAME alone, of linsight.models.vision.codecs."""
+    noise: str | None = None
+    """Law of the noise of labels, 'KIND OPTION=VALUE ...' or KIND alone: none, gauss, laplace, hetero,
+    outlier, skew; of pose also swap."""
     optimizer: str | None = None
     """Optimiser: adamw, adam, sgd or muon; the values that it shares with the preset's are kept."""
     run: Path | None = None
@@ -123,8 +128,10 @@ def parsed(
     from linsight.cli.overrides import (
         kinds_in,
         with_decoder,
+        with_head,
         with_mixers,
         with_model,
+        with_noise,
         with_optimizer,
         with_upsampler,
     )
@@ -143,6 +150,8 @@ def parsed(
         ("mixer", lambda config, value: with_mixers(config, value.split(","))),
         ("decoder", with_decoder),
         ("upsampler", with_upsampler),
+        ("head", with_head),
+        ("noise", with_noise),
         ("optimizer", with_optimizer),
     ):
         chosen[name] = _value_of(f"--{name}", arguments)
@@ -184,6 +193,8 @@ def _default_folder(task: str, options: Options) -> Path:
         re.sub("[, ]+", "-", options.mixer or ""),
         options.decoder or "",
         options.upsampler or "",
+        re.sub(" +", "-", options.head or ""),
+        re.sub(" +", "-", options.noise or ""),
         options.optimizer or "",
     ]
     return Path("runs") / "-".join(part for part in parts if part)

@@ -98,7 +98,8 @@ def _cropped(
     image: Shaped[Tensor, "channels height width"], matrix: Float64[Tensor, "2 3"], target: tuple[int, int]
 ) -> Shaped[Tensor, "channels crop_height crop_width"]:
     source = (image.shape[-2], image.shape[-1])
-    block = max(1, math.floor(float(torch.linalg.det(matrix[:, :2]).abs()) ** -0.5))
+    # A crop that is exactly k times smaller has a scale of 1 / k but for its rounding.
+    block = max(1, math.floor(float(torch.linalg.det(matrix[:, :2]).abs()) ** -0.5 + 1e-9))
     whole = torch.tensor([[[0.0, 0.0, target[1], target[0]]]], dtype=torch.float64)
     low, high = Warp(matrix[None], source, target).inverse().boxes(whole, clip=False)[0, 0].split(2)
     left, top = (max(math.floor(edge) - block, 0) for edge in low.tolist())

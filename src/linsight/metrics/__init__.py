@@ -74,6 +74,7 @@ from linsight.metrics.keypoints import (
     pck_update,
 )
 from linsight.metrics.likelihood import NegativeLogLikelihood, NLLSums, bits_per_dim, nll_compute, nll_update
+from linsight.metrics.repeats import MeanInterval, mean_interval
 from linsight.metrics.segmentation import (
     Segmentation,
     SegmentationResult,
@@ -126,6 +127,7 @@ __all__ = [
     "KeypointError",
     "Masks",
     "MatchTable",
+    "MeanInterval",
     "NLLSums",
     "NegativeLogLikelihood",
     "PCKSums",
@@ -171,6 +173,7 @@ __all__ = [
     "ground_truth",
     "head_reference",
     "match_detections",
+    "mean_interval",
     "nll_compute",
     "nll_update",
     "pair_reference",

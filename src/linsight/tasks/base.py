@@ -30,6 +30,9 @@ class ComparedConfig(Config):
     """Whether less of it is better."""
     beside: ClassVar[tuple[str, ...]] = ()
     """Other metrics that stand in the table of a comparison."""
+    heads: ClassVar[tuple[str, ...]] = ()
+    """Codecs that a comparison over heads has where nothing else is asked for, as words for `model.codec`;
+    none of a task whose model has no codec."""
     shows_together: ClassVar[bool] = False
     """Whether `Task.shown_together` has something to show."""
 

@@ -36,6 +36,7 @@ class Result:
     metrics: dict[str, float] | None = None
     history: dict[str, tuple[list[int], list[float]]] | None = None
     error: str = ""
+    seed: int = 0
 
 
 def compared(
@@ -71,6 +72,7 @@ def compared(
             "dim": member.dim,
             **asdict(size),
             "steps": config.training.steps,
+            "seed": config.training.seed,
         }
         if done.exists():
             yield Result(**known, **_read(done))

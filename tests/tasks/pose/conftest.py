@@ -19,13 +19,19 @@ def network(codec: str = "rle_exact", size: tuple[int, int] = (32, 24)) -> Keypo
     return KeypointNetConfig(size=size, codec=codec, backbone=backbone, dim=8, narrow=4)
 
 
+@pytest.fixture(scope="session")
+def small_network() -> Callable[..., KeypointNetConfig]:
+    """Configurations of small networks, by codec and size of the crop."""
+    return network
+
+
 @pytest.fixture
 def task() -> Callable[..., PoseTask]:
     """The task on small crops of one ray a pixel."""
 
     def build(**options) -> PoseTask:
         options = {
-            "data": People(size=(32, 24), samples=1),
+            "data": People(size=(32, 24), samples=1, stripes=False),
             "model": network(options.pop("codec", "rle_exact")),
             "num_people": 12,
             "validate_people": 3,

@@ -8,12 +8,13 @@ import torch
 
 from linsight.data import People
 from linsight.data.geometry import Augmentation
+from linsight.data.keypoint_noise import Swap
 from linsight.data.noise_laws import noise_law
 from linsight.data.people import JOINTS, PAIRS
 from linsight.models.vision import KeypointNetConfig
 from linsight.tasks.exhibits import Curves, Grid, Pictures, Table
 from linsight.tasks.pose import LIMBS, PoseConfig
-from linsight.tasks.pose.density import learnt_density
+from linsight.tasks.pose.density import law_density, learnt_density
 from linsight.tasks.pose.found import find
 from linsight.tasks.pose.measures import within
 from linsight.tasks.pose.samples import PeopleKept, labelled
@@ -21,14 +22,23 @@ from linsight.tasks.pose.samples import PeopleKept, labelled
 INDICES = np.array([3, 11, 0, 7])
 STILL = Augmentation(flip=0.0, degrees=0.0, least=1.0, most=1.0, shift=0.0)
 CPU = torch.device("cpu")
-SMALL = People(size=(32, 24), samples=1)
+SMALL = People(size=(32, 24), samples=1, stripes=False)
+STRIPED = People(size=(32, 24), samples=1)
 
 
-@pytest.mark.parametrize("law", ["none", "hetero", "outlier", "skew"])
-@pytest.mark.parametrize("codec", ["rle_exact", "heatmap"])
+@pytest.mark.parametrize(
+    ("codec", "law"),
+    [
+        ("rle_exact", noise_law("none")),
+        ("heatmap", noise_law("hetero")),
+        ("rle_exact", noise_law("skew")),
+        ("heatmap", Swap(share=0.5)),
+    ],
+    ids=str,
+)
 def test_a_batch_is_a_pure_function_of_seed_epoch_and_indices(task, codec, law) -> None:
     """Whatever the order, the rest of the batch, the memory of the task and the global random states."""
-    options = {"codec": codec, "label_noise": noise_law(law)}
+    options = {"codec": codec, "label_noise": law}
     built = task(**options)
     before = torch.get_rng_state(), np.random.get_state()[1].copy()
     whole = built.batch(INDICES, seed=4, epoch=2)
@@ -125,7 +135,10 @@ def test_the_truth_is_all_right_and_a_shift_is_measured(task, oracle) -> None:
     area = (sides.box[:, 2:] - sides.box[:, :2]).prod(1).sqrt()[:, None].expand_as(seen)
     assert numbers["nme_of_box"] == pytest.approx((3 / area[seen]).mean().item(), rel=1e-4)
     assert numbers["oks_AP"] < 0.9
-    assert built.validate(oracle(SMALL, "valid", 3))["pck_at_0.2"] == 1
+    looked_at = built.validate(oracle(SMALL, "valid", 3, shift=3.0))
+    assert looked_at["mean_error_px"] == pytest.approx(3, abs=1e-4)
+    whole = task(test_people=3).evaluate(oracle(SMALL, "valid", 3, shift=3.0), "valid", device=CPU).metrics
+    assert looked_at == {name: whole[name] for name in ("pck_at_0.2", "mean_error_px")}
 
 
 def test_a_density_of_the_laws_own_shape_is_calibrated_and_reaches_the_laws_likelihood(task, oracle) -> None:
@@ -160,6 +173,36 @@ def test_the_learnt_density_is_the_laws_in_sides_of_the_box(oracle) -> None:
     assert density.sum().item() * 0.01**2 == pytest.approx(1, abs=1e-4)
 
 
+def test_left_taken_for_right_is_a_law_with_two_modes() -> None:
+    """Half of the pairs exchanged: half of a wrist's labels are at the other one, and so is half the law."""
+    law = Swap(share=0.5, scale=0.02)
+    people = labelled(SMALL, law, "test", np.arange(60))
+    left, right = JOINTS.index("left_wrist"), JOINTS.index("right_wrist")
+    offset = (people.truth[:, right] - people.truth[:, left]) / people.reference[:, None]
+    residual = (people.labels[:, left] - people.truth[:, left]) / people.reference[:, None]
+    told = torch.linalg.vector_norm(offset, dim=1) > 0.3
+    exchanged = torch.linalg.vector_norm(residual - offset, dim=1) < 0.1
+    assert exchanged[told].double().mean().item() == pytest.approx(0.5, abs=2 / math.sqrt(int(told.sum())))
+    who = int(told.nonzero()[0, 0])
+    points = torch.stack([torch.zeros(2, dtype=torch.float64), offset[who], offset[who] / 2])
+    found = law_density(law, people, points, (torch.tensor([who]), torch.tensor([left])))
+    peak = 0.5 / (2 * math.pi * 0.02**2)
+    assert found.tolist() == pytest.approx([peak, peak, 0], rel=1e-3, abs=1e-3 * peak)
+    nose = law_density(law, people, points[:1], (torch.tensor([who]), torch.tensor([0])))
+    assert nose.item() == pytest.approx(2 * peak)
+
+
+def test_people_with_stripes_have_no_flip_test(task, oracle) -> None:
+    """A mirrored crop of them shows nobody who could be there; the page says so."""
+    built = task(data=STRIPED, augmentation=STILL)
+    evaluation = built.evaluate(oracle(STRIPED, "test", 6), "test", device=CPU)
+    assert evaluation.metrics["pck_at_0.2"] == 1
+    assert not any("flip_test" in name for name in evaluation.metrics)
+    (pck,) = (one for one in evaluation.exhibits if one.name == "pck")
+    assert list(pck.series) == ["one look"]
+    assert "their stripes change sides in a mirror" in pck.note
+
+
 def test_an_evaluation_shows_joints_skeletons_curves_and_densities(task, oracle) -> None:
     law = noise_law("laplace")
     net = oracle(SMALL, "test", 6, shift=2.0, sigma=0.05, codec="rle_exact")
@@ -179,6 +222,8 @@ def test_an_evaluation_shows_joints_skeletons_curves_and_densities(task, oracle)
     assert len(first.pictures[0].lines) == 2 * drawn
     assert isinstance(pck, Curves)
     assert isinstance(coverage, Curves)
+    assert list(pck.series) == ["one look", "flip test"]
+    assert {"pck_at_0.2_flip_test", "flip_test_bias_px"} <= evaluation.metrics.keys()
     _, share = pck.series["one look"]
     assert share[0] == 0
     assert share == sorted(share)
@@ -227,6 +272,7 @@ def test_the_fingerprint_is_the_datas_and_the_laws(task) -> None:
     found = task().fingerprint
     assert task(codec="heatmap", test_people=5).fingerprint == found
     others = (
+        {"label_noise": Swap()},
         {"num_people": 13},
         {"label_noise": noise_law("gauss")},
         {"data": People((32, 24), 1, symmetric=True)},
@@ -241,6 +287,10 @@ def test_the_fingerprint_is_the_datas_and_the_laws(task) -> None:
         ({"num_people": 0}, "num_people: expected at least 1, got 0"),
         ({"validate_people": 0}, "validate_people: expected at least 1, got 0"),
         ({"test_people": 0}, "test_people: expected at least 1, got 0"),
+        (
+            {"data": STRIPED},
+            r"augmentation.flip: expected 0 for people with stripes.*, got 0.5; set it to 0, or data.stripes",
+        ),
         (
             {"model": KeypointNetConfig(size=(64, 64))},
             r"model.size: people need \(64, 48\), got \(64, 64\); set it to \(64, 48\)",

@@ -89,6 +89,11 @@ class People:
         """Refuse what shows no body."""
         check_image(self.size, self.samples)
 
+    @property
+    def mirrors(self) -> bool:
+        """Whether a mirrored image is one of these people, so that flips may augment and test."""
+        return self.symmetric or not self.stripes
+
     def items(self, split: str, items: Integer[np.ndarray, "number"], *, seed: int = 0) -> Portraits:
         """These items.
 

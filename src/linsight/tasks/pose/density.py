@@ -1,23 +1,30 @@
 """The density of labels that a codec has learnt, in the unit of the law that made them."""
 
 import copy
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from linsight.data.keypoint_noise import clarity_of
-from linsight.data.noise_laws import AnyNoiseLaw
+from linsight.data.keypoint_noise import AnyKeypointNoise, log_density
+from linsight.data.people import PAIRS
 from linsight.models.vision.codecs import ScaledCodec
 from linsight.tasks.densities_beside import densities_beside, square_grid
 from linsight.tasks.exhibits import Curves, Grid
 from linsight.tasks.pose.found import Found
+from linsight.tasks.pose.samples import Labelled
 
-__all__ = ["density_exhibits", "learnt_density"]
+__all__ = ["densities_together", "density_exhibits", "law_density", "learnt_density"]
 
 CELLS = 41
 JOINTS = 64  # that the mean is over
+ABOUT = (
+    "The law is about the truth. What was learnt is the mean over {} joints of the density about what was "
+    "found, and so wider than the law by what the network itself is wrong. The unit is the larger side of "
+    "the box."
+)
 
 
 def learnt_density(
@@ -47,28 +54,76 @@ def learnt_density(
     return total / len(sigma)
 
 
-def density_exhibits(codec: ScaledCodec, found: Found, law: AnyNoiseLaw) -> tuple[Grid, Curves, Curves]:
+def law_density(
+    law: AnyKeypointNoise,
+    people: Labelled,
+    points: Float[Tensor, "points 2"],
+    chosen: tuple[Tensor, Tensor],
+) -> Float[Tensor, " points"]:
+    """The mean over chosen joints of the density of (label - truth) / reference that the law gives.
+
+    Raises ValueError for a law that has no density.
+    """
+    total = torch.zeros(len(points), dtype=torch.float64)
+    for person, joint in zip(*chosen, strict=True):
+        truth, unit = people.truth[person], people.reference[person]
+        labels = truth + unit * points[:, None]
+        seen, units = people.visibility[person].expand(len(points), -1), unit.expand(len(points), 2)
+        total += log_density(law, labels, truth.expand_as(labels), seen, units, PAIRS)[:, joint].exp()
+    return total / len(chosen[0])
+
+
+def density_exhibits(codec: ScaledCodec, found: Found, law: AnyKeypointNoise) -> tuple[Grid, Curves, Curves]:
     """The law, what was learnt, and what labels really are about what was found; marginals below."""
-    people, codec = found.people, copy.deepcopy(codec).cpu()
+    people = found.people
     offset = ((people.labels - found.xy) / people.reference[:, None, None])[found.counted]
-    # Most of the labels are in the picture, and the peak is wider than a cell.
-    reach = float(torch.quantile(offset.abs(), 0.98).clamp(0.02, 1.0))
-    points = torch.from_numpy(square_grid(reach, CELLS)).reshape(-1, 2)
-    rows, joints = found.counted.nonzero().unbind(1)
-    step = max(1, len(rows) // JOINTS)
-    chosen = rows[::step][:JOINTS], joints[::step][:JOINTS]
-    shown: dict[str, np.ndarray] = {}
-    if law.kind != "none":
-        clarity = clarity_of(people.visibility[chosen])[:, None].expand(-1, len(points))
-        log = law.log_prob(points.expand(len(clarity), -1, -1), clarity)
-        shown["the law"] = log.exp().mean(0).reshape(CELLS, CELLS).numpy()
-    shown["learnt"] = learnt_density(codec, found, points, chosen).reshape(CELLS, CELLS).numpy()
+    reach, chosen = _reach(offset), _some(found)
+    shown = _pictured({"learnt": (codec, found)}, law, reach, chosen)
     edges = np.linspace(-reach, reach, CELLS + 1)
     counts, _, _ = np.histogram2d(offset[:, 1].numpy(), offset[:, 0].numpy(), bins=(edges, edges))
     shown["labels"] = counts / len(offset) / (2 * reach / CELLS) ** 2
-    note = (
-        f"The law is about the truth. Learnt is the mean over {len(chosen[0])} joints of the density about "
-        "what was found; labels are those of all joints about what was found. These two are wider than the "
-        "law by what the network itself is wrong. The unit is the larger side of the box."
-    )
+    note = f"{ABOUT.format(len(chosen[0]))} Labels are those of all joints, about what was found."
     return densities_beside(shown, reach, axes=("x", "y"), unit="sides", note=note)
+
+
+def densities_together(
+    learnt: Mapping[str, tuple[ScaledCodec, Found]], law: AnyKeypointNoise
+) -> tuple[Grid, Curves, Curves]:
+    """The law, and beside it what several networks learnt of it, of the same joints of the same people."""
+    found = next(iter(learnt.values()))[1]
+    people = found.people
+    about = people.truth if law.kind != "none" else found.xy
+    reach = _reach(((people.labels - about) / people.reference[:, None, None])[found.counted])
+    chosen = _some(found)
+    note = ABOUT.format(len(chosen[0]))
+    return densities_beside(
+        _pictured(learnt, law, reach, chosen), reach, axes=("x", "y"), unit="sides", note=note
+    )
+
+
+def _pictured(
+    learnt: Mapping[str, tuple[ScaledCodec, Found]],
+    law: AnyKeypointNoise,
+    reach: float,
+    chosen: tuple[Tensor, Tensor],
+) -> dict[str, np.ndarray]:
+    points = torch.from_numpy(square_grid(reach, CELLS)).reshape(-1, 2)
+    shown: dict[str, Tensor] = {}
+    if law.kind != "none":
+        people = next(iter(learnt.values()))[1].people
+        shown["the law"] = law_density(law, people, points, chosen)
+    for name, (codec, found) in learnt.items():
+        shown[name] = learnt_density(copy.deepcopy(codec).cpu(), found, points, chosen)
+    return {name: one.reshape(CELLS, CELLS).numpy() for name, one in shown.items()}
+
+
+def _reach(offset: Tensor) -> float:
+    """Most of the labels are in the picture, and the peak is wider than a cell."""
+    return float(torch.quantile(offset.abs(), 0.98).clamp(0.02, 1.0))
+
+
+def _some(found: Found) -> tuple[Tensor, Tensor]:
+    """Numbers of people and of joints, of as many as the mean is over."""
+    rows, joints = found.counted.nonzero().unbind(1)
+    step = max(1, len(rows) // JOINTS)
+    return rows[::step][:JOINTS], joints[::step][:JOINTS]

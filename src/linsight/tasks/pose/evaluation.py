@@ -1,9 +1,12 @@
 """Everything that a report shows of a network of keypoints on a split."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
+from torch import Tensor
 
-from linsight.data.noise_laws import AnyNoiseLaw
+from linsight.data.keypoint_noise import AnyKeypointNoise
 from linsight.data.people import JOINTS
 from linsight.models.vision import KeypointNet
 from linsight.models.vision.codecs import ScaledCodec
@@ -12,17 +15,24 @@ from linsight.tasks.pose.density import density_exhibits
 from linsight.tasks.pose.found import Found
 from linsight.tasks.pose.measures import measures, within
 from linsight.tasks.pose.pictures import worst_and_first
+from linsight.tasks.pose.samples import Labelled
 
-__all__ = ["pose_evaluation"]
+__all__ = ["coverage_curves", "pck_curves", "pose_evaluation"]
 
 SYNTHETIC = "People are synthetic: these numbers are not comparable with those of COCO or MPII."
 
 
-def pose_evaluation(net: KeypointNet, found: Found, law: AnyNoiseLaw, split: str) -> Evaluation:
+def pose_evaluation(net: KeypointNet, found: Found, law: AnyKeypointNoise, split: str) -> Evaluation:
     """Numbers, a table of joints, PCK and coverage as curves, skeletons, the learnt density."""
-    exhibits: list[Exhibit] = [_joints(found, split), *worst_and_first(found), _thresholds(found)]
+    looks = {"one look": found.xy, **({} if found.flipped is None else {"flip test": found.flipped})}
+    mirrored = "" if found.flipped is not None else "No flip test: their stripes change sides in a mirror."
+    exhibits: list[Exhibit] = [
+        _joints(found, split),
+        *worst_and_first(found),
+        pck_curves(found.people, looks, mirrored),
+    ]
     if found.level is not None and isinstance(net.codec, ScaledCodec):
-        exhibits += [_coverage(found), *density_exhibits(net.codec, found, law)]
+        exhibits += [coverage_curves({"labels": found}), *density_exhibits(net.codec, found, law)]
     return Evaluation(split, measures(net, found, law), tuple(exhibits))
 
 
@@ -61,25 +71,29 @@ def _joints(found: Found, split: str) -> Table:
     return Table("joints", "Joint by joint", names, tuple(rows), note)
 
 
-def _thresholds(found: Found) -> Curves:
-    people = found.people
+def pck_curves(people: Labelled, places: Mapping[str, Tensor], note: str = "") -> Curves:
+    """PCK of named places of these people's joints, (people, joints, 2), against its threshold."""
     seen = people.visibility > 0
     line = np.linspace(0, 0.3, 61)
     series = {}
-    for name, xy in (("one look", found.xy), ("flip test", found.flipped)):
+    for name, xy in places.items():
         relative = torch.linalg.vector_norm(xy - people.truth, dim=-1) / people.reference[:, None]
         ordered = relative[seen].sort().values.numpy()
         shares = np.searchsorted(ordered, line, side="right") / len(ordered)
         series[name] = (line.tolist(), shares.tolist())
-    note = f"All joints within the crop, clean truth. {SYNTHETIC}"
+    note = " ".join(filter(None, ("All joints within the crop, clean truth.", note, SYNTHETIC)))
     return Curves("pck", "PCK against its threshold", series, "share of the larger side", "PCK", note=note)
 
 
-def _coverage(found: Found) -> Curves:
-    assert found.level is not None  # of a density
-    levels = found.level[found.counted].double().sort().values.numpy()
+def coverage_curves(found: Mapping[str, Found]) -> Curves:
+    """Of named densities, the share of labels in regions that should hold a share of them."""
     line = np.linspace(0, 1, 51)
-    shares = np.searchsorted(levels, line, side="right") / len(levels)
-    series = {"labels": (line.tolist(), shares.tolist()), "calibrated": ([0.0, 1.0], [0.0, 1.0])}
+    series = {}
+    for name, one in found.items():
+        assert one.level is not None  # of a density
+        levels = one.level[one.counted].double().sort().values.numpy()
+        shares = np.searchsorted(levels, line, side="right") / len(levels)
+        series[name] = (line.tolist(), shares.tolist())
+    series["calibrated"] = ([0.0, 1.0], [0.0, 1.0])
     note = "The share of labels in the region that should hold this share of them, the densest one."
     return Curves("coverage", "Coverage", series, "nominal", "share of labels", note=note)

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from linsight.data import People
-from linsight.data.noise_laws import AnyNoiseLaw
+from linsight.data.keypoint_noise import AnyKeypointNoise
 from linsight.data.people import PAIRS
 from linsight.models.vision import KeypointNet
 from linsight.models.vision.codecs import ScaledCodec
@@ -28,8 +28,8 @@ class Found(NamedTuple):
     people: Labelled
     xy: Float[Tensor, "people joints 2"]
     """In pixels of the crop, float64."""
-    flipped: Float[Tensor, "people joints 2"]
-    """By the mean with the mirror image."""
+    flipped: Float[Tensor, "people joints 2"] | None
+    """By the mean with the mirror image; None where that was not looked at."""
     score: Float[Tensor, "people joints"]
     outputs: dict[str, Tensor]
     """Of densities alone: what the codec reads."""
@@ -52,7 +52,7 @@ class Found(NamedTuple):
 def find(
     net: KeypointNet,
     data: People,
-    law: AnyNoiseLaw,
+    law: AnyKeypointNoise,
     split: Split,
     count: int,
     *,
@@ -67,7 +67,7 @@ def find(
         law: Of the labels.
         split: Of the data.
         count: How many people.
-        flip: Whether to do the flip test too; without, `flipped` is `xy`.
+        flip: Whether to do the flip test too, at twice the cost.
         progress: Told how far it is.
     """
     device = next(net.parameters()).device
@@ -81,12 +81,11 @@ def find(
         seconds = (time.perf_counter() - begin) / len(images)
         targets = net.codec.encode(people.labels.float().to(device), people.visibility.to(device))
         known = isinstance(net.codec, ScaledCodec)
-        xy = keypoints.xy.double().cpu()
         parts.append(
             Found(
                 people,
-                xy,
-                net.keypoints(images, pairs=PAIRS).xy.double().cpu() if flip else xy,
+                keypoints.xy.double().cpu(),
+                net.keypoints(images, pairs=PAIRS).xy.double().cpu() if flip else None,
                 keypoints.score.cpu(),
                 {name: one.cpu() for name, one in outputs.items()} if known else {},
                 (targets["weight"] > 0).cpu(),

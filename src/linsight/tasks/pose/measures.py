@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from linsight.data.keypoint_noise import log_density
-from linsight.data.noise_laws import AnyNoiseLaw
+from linsight.data.keypoint_noise import AnyKeypointNoise, log_density
+from linsight.data.people import PAIRS
 from linsight.metrics import average_precision as ap
 from linsight.metrics import (
     coverage_compute,
@@ -24,7 +24,7 @@ from linsight.metrics.average_precision.protocols import coco
 from linsight.models.vision import KeypointNet
 from linsight.tasks.pose.found import Found
 
-__all__ = ["NOMINAL", "head_size", "law_nll", "measures", "similarity_numbers", "within"]
+__all__ = ["NOMINAL", "accuracy", "head_size", "law_nll", "measures", "similarity_numbers", "within"]
 
 NOMINAL = (0.5, 0.8, 0.9)
 AREA = tuple(0.01 * step for step in range(1, 21))
@@ -42,7 +42,18 @@ def within(
     return pck_compute(pck_update(found, truth, counted, reference, (threshold,))).joints[0]
 
 
-def measures(net: KeypointNet, found: Found, law: AnyNoiseLaw) -> dict[str, float]:
+def accuracy(found: Found, xy: Tensor | None = None) -> dict[str, float]:
+    """PCK at a fifth of the box's larger side, and the mean error, against the clean truth.
+
+    Over all joints of all people that are within the crop; of `xy` instead of what was found at one look.
+    """
+    people, xy = found.people, found.xy if xy is None else xy
+    shares = pck_compute(pck_update(xy, people.truth, people.visibility, people.reference, (0.2,)))
+    error = distance_compute(distance_update(xy, people.truth, people.visibility))
+    return {"pck_at_0.2": float(shares.value), "mean_error_px": float(error.value)}
+
+
+def measures(net: KeypointNet, found: Found, law: AnyKeypointNoise) -> dict[str, float]:
     """Shares and means over all joints of all people that are within the crop; names carry units."""
     people, reference = found.people, found.people.reference
     seen = people.visibility > 0
@@ -50,41 +61,42 @@ def measures(net: KeypointNet, found: Found, law: AnyNoiseLaw) -> dict[str, floa
     def shares(xy: Tensor, truth: Tensor, *thresholds: float, counted: Tensor = seen) -> list[float]:
         return pck_compute(pck_update(xy, truth, counted, reference, thresholds)).value.tolist()
 
-    def error(xy: Tensor, unit: Tensor | None = None) -> float:
-        return float(distance_compute(distance_update(xy, people.truth, seen, unit)).value)
-
     sides = people.box[:, 2:] - people.box[:, :2]
-    wide, narrow, *area = shares(found.xy, people.truth, 0.2, 0.1, *AREA)
+    narrow, *area = shares(found.xy, people.truth, 0.1, *AREA)
+    of_box = distance_compute(distance_update(found.xy, people.truth, seen, sides.prod(1).sqrt()))
     numbers = {
-        "pck_at_0.2": wide,
+        **accuracy(found),
         "pck_at_0.1": narrow,
         "pck_auc_to_0.2": sum(area) / len(AREA),
-        "mean_error_px": error(found.xy),
-        "nme_of_box": error(found.xy, sides.prod(1).sqrt()),
+        "nme_of_box": float(of_box.value),
         **similarity_numbers(found),
-        "pck_at_0.2_flip_test": shares(found.flipped, people.truth, 0.2)[0],
-        "mean_error_px_flip_test": error(found.flipped),
-        "flip_test_bias_px": float((found.flipped - people.truth)[..., 0][seen].mean()),
     }
+    if found.flipped is not None:
+        numbers |= {f"{name}_flip_test": one for name, one in accuracy(found, found.flipped).items()}
+        numbers["flip_test_bias_px"] = float((found.flipped - people.truth)[..., 0][seen].mean())
     if law.kind != "none":
         of_labels = shares(found.xy, people.labels, 0.2, counted=found.counted)
         numbers["pck_at_0.2_of_labels"] = of_labels[0]
         numbers["label_nll_of_law_nats"] = law_nll(found, law)
     if found.level is not None and found.nll is not None:
         numbers["label_nll_nats"] = float(found.nll[found.counted].mean())
+        if law.kind != "none":
+            # Of the same labels: what is left is KL(law || learnt), of each joint, in the mean.
+            numbers["kl_from_law_nats"] = numbers["label_nll_nats"] - numbers["label_nll_of_law_nats"]
         coverage = coverage_compute(coverage_update(found.level, NOMINAL, found.counted)).coverage
         numbers |= {f"coverage_{100 * p:.0f}": one for p, one in zip(NOMINAL, coverage.tolist(), strict=True)}
     return {**numbers, **head_size(net), "milliseconds_per_crop": 1e3 * found.seconds}
 
 
-def law_nll(found: Found, law: AnyNoiseLaw) -> float:
+def law_nll(found: Found, law: AnyKeypointNoise) -> float:
     """-log p of the labels under the law itself about the truth, in the codec's unit: no model's is less.
 
     The mean over counted joints, in nats over fractions of the crop.
     """
     people, (height, width) = found.people, found.people.image.shape[2:]
     unit = people.reference[:, None].expand(-1, 2)
-    log = log_density(law, people.labels, people.truth, people.visibility, unit) - 2 * unit.log()[:, :1]
+    log = log_density(law, people.labels, people.truth, people.visibility, unit, PAIRS)
+    log = log - 2 * unit.log()[:, :1]
     return -float((log + math.log(width * height))[found.counted].mean())
 
 

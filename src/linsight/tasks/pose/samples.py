@@ -10,8 +10,7 @@ from torch import Tensor
 
 from linsight.data import People, noise
 from linsight.data.geometry import Augmentation
-from linsight.data.keypoint_noise import noisy, num_uniforms
-from linsight.data.noise_laws import AnyNoiseLaw
+from linsight.data.keypoint_noise import AnyKeypointNoise, noisy, num_uniforms
 from linsight.data.people import JOINTS, PAIRS
 from linsight.tasks.base import Split
 
@@ -40,7 +39,7 @@ class Labelled(NamedTuple):
 
 
 def drawn_labels(
-    law: AnyNoiseLaw,
+    law: AnyKeypointNoise,
     truth: Float[Tensor, "people joints 2"],
     visibility: Int64[Tensor, "people joints"],
     reference: Float[Tensor, " people"],
@@ -53,10 +52,12 @@ def drawn_labels(
     joints, width = truth.shape[1], num_uniforms(law)
     drawn = noise.uniform(noise.key(seed, f"pose labels/{split}"), items, joints * width)
     uniform = torch.from_numpy(drawn).reshape(len(items), joints, width)
-    return noisy(law, truth, visibility, reference[:, None].expand(-1, 2), uniform)
+    return noisy(law, truth, visibility, reference[:, None].expand(-1, 2), uniform, PAIRS)
 
 
-def labelled(data: People, law: AnyNoiseLaw, split: Split, items: np.ndarray, *, seed: int = 0) -> Labelled:
+def labelled(
+    data: People, law: AnyKeypointNoise, split: Split, items: np.ndarray, *, seed: int = 0
+) -> Labelled:
     """These people of a split, as they are: nothing is moved."""
     found = data.items(split, items, seed=seed)
     truth, visibility = torch.from_numpy(found.keypoints), torch.from_numpy(found.visibility)
@@ -95,7 +96,7 @@ class PeopleKept:
     def moved(
         self,
         items: Integer[np.ndarray, "batch"],
-        law: AnyNoiseLaw,
+        law: AnyKeypointNoise,
         augmentation: Augmentation | None,
         *,
         seed: int,

@@ -1,5 +1,6 @@
 """The task: a crop of a person in, 17 joints out; PCK on bodies that were never seen."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -9,14 +10,17 @@ from torch import Tensor
 
 from linsight.data import People, generated_fingerprint
 from linsight.data.geometry import STILL, Augmentation
-from linsight.data.noise_laws import AnyNoiseLaw, NoNoise
+from linsight.data.keypoint_noise import AnyKeypointNoise
+from linsight.data.noise_laws import NoNoise
 from linsight.data.people import JOINTS
 from linsight.models.vision import KeypointNet, KeypointNetConfig
 from linsight.tasks.base import Batch, ComparedConfig, Progress, Split, Task, require_of_model
-from linsight.tasks.exhibits import Evaluation
+from linsight.tasks.exhibits import Evaluation, Exhibit
 from linsight.tasks.pose.evaluation import pose_evaluation
 from linsight.tasks.pose.found import find
+from linsight.tasks.pose.measures import accuracy
 from linsight.tasks.pose.samples import PeopleKept
+from linsight.tasks.pose.together import side_by_side
 
 __all__ = ["PoseConfig", "PoseTask"]
 
@@ -28,13 +32,18 @@ class PoseConfig(ComparedConfig):
     """Joints of people in crops, by any codec, from labels whose noise has a known law.
 
     Args:
-        data: The people; those of training, validation and test are different bodies.
+        data: The people; those of training, validation and test are different bodies. Without stripes by
+            default: a mirrored crop would have them on the wrong side.
         model: Backbone, codec, and what is between; the size of the crops and 17 joints.
-        label_noise: The law of the residuals of labels, training's and those that densities are held
-            against, in shares of the box's larger side; a hidden joint has clarity 0, one that is seen 1.
+        label_noise: The law of labels, training's and those that densities are held against: of residuals in
+            shares of the box's larger side, of which a hidden joint has clarity 0 and one that is seen 1; or
+            `Swap`, which takes left for right.
         augmentation: Flips, with pairs exchanged, turns, sizes and shifts of training crops.
         num_people: Different people of training.
         validate_people, test_people: How many are looked at during training, and in an evaluation.
+
+    Raises:
+        ValueError: Flips of people with stripes; fewer people than one.
     """
 
     headline: ClassVar[str] = "pck_at_0.2"
@@ -45,17 +54,17 @@ class PoseConfig(ComparedConfig):
         "coverage_50",
         "coverage_90",
         "label_nll_nats",
-        "label_nll_of_law_nats",
+        "kl_from_law_nats",
         "head_parameters",
         "head_mega_multiply_adds",
         "milliseconds_per_crop",
     )
     heads: ClassVar[tuple[str, ...]] = (
-        "heatmap_msra",
-        "heatmap",
-        "heatmap_udp",
+        "heatmap_msra sigma=1.0",
+        "heatmap sigma=1.0",
+        "heatmap_udp sigma=1.0",
         "integral",
-        "dsnt",
+        "dsnt sigma=1.0",
         "simcc",
         "regression_l1",
         "regression_l2",
@@ -66,12 +75,12 @@ class PoseConfig(ComparedConfig):
         "rle",
         "rle_exact",
     )
-    """What `linsight compare pose --over head` compares where nothing else is asked for."""
+    shows_together: ClassVar[bool] = True
 
     kind: Literal["pose"] = "pose"
-    data: People = field(default_factory=People)
+    data: People = field(default_factory=lambda: People(stripes=False))
     model: KeypointNetConfig = field(default_factory=KeypointNetConfig)
-    label_noise: AnyNoiseLaw = field(default_factory=NoNoise)
+    label_noise: AnyKeypointNoise = field(default_factory=NoNoise)
     augmentation: Augmentation = field(
         default_factory=lambda: Augmentation(flip=0.5, degrees=15.0, least=0.85, most=1.15, shift=0.05)
     )
@@ -82,6 +91,11 @@ class PoseConfig(ComparedConfig):
     def __post_init__(self) -> None:
         """Refuse values that no run can have."""
         self.require_some("num_people", "validate_people", "test_people")
+        if self.augmentation.flip > 0 and not self.data.mirrors:
+            raise ValueError(
+                "augmentation.flip: expected 0 for people with stripes, which a mirrored crop has on the "
+                f"wrong side, got {self.augmentation.flip}; set it to 0, or data.stripes to False"
+            )
 
     @property
     def num_tokens(self) -> int:
@@ -150,13 +164,8 @@ class PoseTask(Task[KeypointNet]):
     def validate(self, model: KeypointNet) -> dict[str, float]:
         """PCK and the mean error on the first people of the validation split, clean truth."""
         config = self.config
-        found = find(model, config.data, config.label_noise, "valid", config.validate_people, flip=False)
-        seen = found.people.visibility > 0
-        near = found.distance <= 0.2 * found.people.reference[:, None]
-        return {
-            "pck_at_0.2": float(near[seen].double().mean()),
-            "mean_error_px": float(found.distance[seen].mean()),
-        }
+        people = config.validate_people
+        return accuracy(find(model, config.data, config.label_noise, "valid", people, flip=False))
 
     def evaluate(
         self, model: KeypointNet, split: Split, *, device: torch.device, progress: Progress | None = None
@@ -164,8 +173,16 @@ class PoseTask(Task[KeypointNet]):
         """PCK, AUC, errors, OKS AP, the flip test, coverage and likelihood; joints, skeletons, densities.
 
         The model is left on `device`, in evaluation mode. People are those of seed 0, whatever the run's.
+        Those with stripes have no flip test: a mirrored crop of them shows nobody who could be there.
         """
         model = model.to(device).eval()
+        data, law, count = self.config.data, self.config.label_noise, self.config.test_people
+        found = find(model, data, law, split, count, flip=data.mirrors, progress=progress)
+        return pose_evaluation(model, found, law, split)
+
+    def shown_together(
+        self, models: Mapping[str, KeypointNet], *, device: torch.device
+    ) -> tuple[Exhibit, ...]:
+        """The law of the labels beside what each model learnt of it; coverage; PCK."""
         config = self.config
-        found = find(model, config.data, config.label_noise, split, config.test_people, progress=progress)
-        return pose_evaluation(model, found, config.label_noise, split)
+        return side_by_side(models, config.data, config.label_noise, count=config.test_people, device=device)

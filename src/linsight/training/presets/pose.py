@@ -1,5 +1,8 @@
 """Presets of `pose`."""
 
+from dataclasses import replace
+
+from linsight.data.noise_laws import Skew
 from linsight.mixers import config as mixer
 from linsight.models.sequence import SequenceConfig
 from linsight.models.vision import KeypointNetConfig, PyramidConfig
@@ -8,7 +11,7 @@ from linsight.tasks.pose import PoseConfig
 from linsight.training.config import RunConfig, TrainingConfig
 from linsight.training.presets.tiny import tiny_training
 
-__all__ = ["pose_default", "pose_tiny"]
+__all__ = ["pose_default", "pose_noisy", "pose_tiny"]
 
 
 def pose_default() -> RunConfig:
@@ -25,6 +28,14 @@ def pose_default() -> RunConfig:
             checkpoint_every=250,
         ),
     )
+
+
+def pose_noisy() -> RunConfig:
+    """The default with labels of skewed noise, and RLE to learn its law; untuned."""
+    config = pose_default()
+    assert isinstance(config.task, PoseConfig)  # of this preset
+    model = replace(config.task.model, codec="rle_exact")
+    return replace(config, task=replace(config.task, model=model, label_noise=Skew()))
 
 
 def pose_tiny() -> RunConfig:

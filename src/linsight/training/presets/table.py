@@ -14,7 +14,7 @@ from linsight.training.presets.classify import (
 from linsight.training.presets.detect import detect_default, detect_tiny
 from linsight.training.presets.generate import GENERATE
 from linsight.training.presets.language import language_default, language_mamba, language_tiny
-from linsight.training.presets.pose import pose_default, pose_tiny
+from linsight.training.presets.pose import pose_default, pose_noisy, pose_tiny
 from linsight.training.presets.recall import recall_default, recall_tiny
 from linsight.training.presets.segment import segment_default, segment_tiny
 
@@ -32,7 +32,7 @@ PRESETS: dict[str, dict[str, Callable[[], RunConfig]]] = {
     "detect": {"default": detect_default, "tiny": detect_tiny},
     "generate": GENERATE,
     "language": {"default": language_default, "mamba": language_mamba, "tiny": language_tiny},
-    "pose": {"default": pose_default, "tiny": pose_tiny},
+    "pose": {"default": pose_default, "noisy": pose_noisy, "tiny": pose_tiny},
     "recall": {"default": recall_default, "tiny": recall_tiny},
     "segment": {"default": segment_default, "tiny": segment_tiny},
 }
