@@ -10,11 +10,11 @@ from torch import Tensor
 
 from linsight.data.gaze import Eyes, EyeSamples
 from linsight.models.vision import GazeNet
-from linsight.models.vision.codecs import ScaledCodec, VonMisesFisher
+from linsight.models.vision.codecs import Codec, ScaledCodec, VonMisesFisher
 from linsight.ops import angular_error, to_vector
 from linsight.tasks.base import Progress
 
-__all__ = ["Found", "find"]
+__all__ = ["Found", "angle", "deviations", "find"]
 
 BATCH = 100
 
@@ -29,7 +29,7 @@ class Found(NamedTuple):
     flipped: Float[Tensor, "pictures 2"]
     """By the mean of both."""
     sigma: Float[Tensor, "pictures 2"] | None
-    """In radians; None of a codec that has none."""
+    """Deviations in radians; None of a codec that has none."""
     outputs: dict[str, Tensor]
     """Of densities alone: what the codec reads."""
     level: Float[Tensor, "pictures"] | None
@@ -102,7 +102,7 @@ def find(
                 angles,
                 mirrored,
                 flipped,
-                None if keypoints.sigma is None else _angles(keypoints.sigma),
+                None if keypoints.sigma is None else _angles(deviations(codec, keypoints.sigma)),
                 {name: one.cpu() for name, one in outputs.items()} if density else {},
                 density.level(outputs, targets)[:, 0].cpu() if density else None,
                 density.nll(outputs, targets)[:, 0].cpu() if density else None,
@@ -112,6 +112,11 @@ def find(
         if progress:
             progress(what, min(first + BATCH, len(persons)), len(persons))
     return _joined(parts)
+
+
+def deviations(codec: Codec, sigma: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
+    """What a codec's sigmas, in radians, are as deviations of its errors; see `ScaledCodec.deviations`."""
+    return codec.deviations(sigma) if isinstance(codec, ScaledCodec) else sigma
 
 
 def _angles(pairs: Float[Tensor, "batch 1 2"]) -> Float[Tensor, "batch 2"]:

@@ -12,6 +12,7 @@ from linsight.data.gaze import GREY, mirror_angles
 from linsight.data.geometry import Warp
 from linsight.models.vision import GazeNet
 from linsight.tasks.gaze.calibration import GazeCalibration
+from linsight.tasks.gaze.found import deviations
 
 __all__ = ["Look", "gaze_in_box"]
 
@@ -21,7 +22,7 @@ class Look(NamedTuple):
 
     angles: Float[Tensor, "2"]
     sigma: Float[Tensor, "2"] | None
-    """None of a codec without one."""
+    """Deviations; None of a codec without one."""
     middle: tuple[float, float]
     """Of the crop, x and y in pixels of the picture."""
     width: float
@@ -74,7 +75,7 @@ def gaze_in_box(
     left, top, edge, bottom = corners[0].tolist()
     return Look(
         mirror_angles(angles) if right else angles,
-        None if found.sigma is None else found.sigma[0, 0].double().cpu(),
+        None if found.sigma is None else deviations(net.codec, found.sigma[0, 0]).double().cpu(),
         ((left + edge) / 2 - 0.5, (top + bottom) / 2 - 0.5),
         edge - left,
     )

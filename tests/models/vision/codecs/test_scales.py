@@ -111,6 +111,22 @@ def test_levels_of_a_flow_are_those_of_its_own_draws() -> None:
     )
 
 
+def test_deviations_are_sigmas_and_of_a_flow_what_holds_68_percent_of_its_draws() -> None:
+    """A flow that is the identity gives sigma; one whose draws are scaled by e^0.3, e^0.3 sigma."""
+    sigma = torch.tensor([[0.1, 0.4]])
+    assert torch.equal(make_codec("nll_laplace", GAZE).deviations(sigma), sigma)
+    codec = make_codec("rle", GAZE)
+    with torch.no_grad():
+        for parameter in codec.flow.parameters():
+            parameter.zero_()
+    torch.testing.assert_close(codec.deviations(sigma), sigma, rtol=0.04, atol=0)
+    plain = codec.deviations(sigma)
+    codec.flow.sample = lambda number, generator: (
+        torch.exp(torch.tensor(0.3)) * RealNVP.sample(codec.flow, number, generator=generator)
+    )
+    torch.testing.assert_close(codec.deviations(sigma), math.exp(0.3) * plain)
+
+
 def test_levels_of_von_mises_fisher_are_uniform() -> None:
     """Directions whose cosine is drawn by the law's own inverse, at four concentrations."""
     codec = make_codec("vmf", GAZE)
