@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from linsight.training.run import Run
 
-__all__ = ["PredictOptions", "files_in", "png", "read_picture", "trained", "write_files"]
+__all__ = ["PredictOptions", "box_in", "files_in", "png", "read_picture", "trained", "write_files"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,24 @@ class PredictOptions:
     """Where to, a folder; none: predictions in the run folder."""
     json: bool = False
     """Print what was found as JSON."""
+
+
+def box_in(text: str, picture: "np.ndarray") -> tuple[float, float, float, float]:
+    """The corners (x1, y1, x2, y2) of `--box X,Y,WIDTH,HEIGHT` in pixels, as COCO has boxes.
+
+    Raises:
+        ValueError: Other than four numbers, sides that are not above 0, a box beside the picture.
+    """
+    try:
+        left, top, width, height = (float(word) for word in text.split(","))
+    except ValueError:
+        raise ValueError(f"--box: expected X,Y,WIDTH,HEIGHT in pixels, got {text!r}") from None
+    if not (0 < width < float("inf") and 0 < height < float("inf")):
+        raise ValueError(f"--box: expected a width and a height above 0, got {text!r}")
+    rows, columns = picture.shape[:2]
+    if not (-width < left < columns and -height < top < rows):
+        raise ValueError(f"--box: expected a part of the picture of {columns} x {rows} pixels, got {text!r}")
+    return left, top, left + width, top + height
 
 
 def trained(task: str, folder: Path | None) -> "tuple[Run, nn.Module]":

@@ -118,7 +118,7 @@ def test_files_that_hold_no_calibration_are_refused(text, message, tmp_path) -> 
     (tmp_path / "me.json").write_text(text)
     with pytest.raises(ValueError, match=message):
         load_calibration(tmp_path / "me.json")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"you\.json: no such file; expected a calibration"):
         load_calibration(tmp_path / "you.json")
 
 

@@ -27,9 +27,10 @@ def load_calibration(file: str | os.PathLike[str]) -> GazeCalibration:
         FileNotFoundError: No file is there.
         ValueError: It holds something else.
     """
-    text = Path(file).read_text(encoding="utf-8")
+    if not Path(file).is_file():
+        raise FileNotFoundError(f"{file}: no such file; expected a calibration")
     try:
-        values = json.loads(text)
+        values = json.loads(Path(file).read_text(encoding="utf-8"))
         state = {name: torch.tensor(one, dtype=torch.float64) for name, one in values.items()}
     except (ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(f"{file}: expected a calibration, got something else ({error})") from None
