@@ -18,6 +18,7 @@ from linsight.models.vision.decoders import (
 from linsight.models.vision.dense import DenseConfig, DenseModel
 from linsight.models.vision.detector import CentreMaps, Detector, DetectorConfig, Found, found_boxes
 from linsight.models.vision.gaze import GazeNet, GazeNetConfig
+from linsight.models.vision.gaze_video import GazeVideoNet, GazeVideoNetConfig
 from linsight.models.vision.keypoints import KeypointNet, KeypointNetConfig
 from linsight.models.vision.parts import ChannelNorm
 from linsight.models.vision.presets import SIZES, pyramid
@@ -43,6 +44,8 @@ __all__ = [
     "Found",
     "GazeNet",
     "GazeNetConfig",
+    "GazeVideoNet",
+    "GazeVideoNetConfig",
     "KeypointNet",
     "KeypointNetConfig",
     "Pyramid",
