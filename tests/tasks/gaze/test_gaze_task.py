@@ -12,7 +12,7 @@ from linsight.data.noise_laws import noise_law
 from linsight.models.vision import GazeNetConfig
 from linsight.ops import angular_error, exp_map, log_map, to_vector
 from linsight.tasks.exhibits import Grid, Pictures, Table
-from linsight.tasks.gaze import GazeConfig, gaze_arrow
+from linsight.tasks.gaze import GazeConfig, calibration_curve, gaze_arrow
 from linsight.tasks.gaze.density import density_exhibits
 from linsight.tasks.gaze.measures import measures, rank_correlation
 
@@ -124,6 +124,12 @@ def test_what_no_picture_shows_is_kappa_and_calibration_removes_it(task, oracle)
     kappa = torch.rad2deg(angular_error(to_vector(eyes.kappa), to_vector(torch.zeros(1, 2).double())))
     assert numbers["degrees"] == pytest.approx(kappa.mean().item(), abs=0.05)
     assert numbers["degrees_offset_9"] < 0.25 * numbers["degrees"]
+    wandering = eyes.optical + 0.05 * torch.randn_like(eyes.optical)
+    numbers = built.evaluate(oracle(eyes, wandering), "test", device=CPU).metrics
+    curve = calibration_curve("offset", wandering, eyes.gaze, eyes.person, (9,))
+    after = torch.rad2deg(curve.after.mean()).item()
+    assert numbers["degrees_offset_9"] == pytest.approx(after, rel=1e-4)
+    assert after > 1
 
 
 def test_a_wrong_sign_under_the_mirror_is_seen(task, oracle) -> None:
