@@ -64,7 +64,11 @@ def test_a_model_is_its_own_preset_or_takes_its_place_in_another(fit: dict[str, 
     ("line", "message"),
     [
         ("generat", "unknown task 'generat'; did you mean 'generate'?"),
-        ("xyz", "unknown task 'xyz'; there are: classify, detect, generate, language, pose, recall, segment"),
+        (
+            "xyz",
+            "unknown task 'xyz'; there are: classify, detect, gaze, generate, language, pose, recall, "
+            "segment",
+        ),
         ("generate --preset tinny", "unknown preset 'tinny'; did you mean 'tiny'?"),
         ("generate --mixer mamba9", "mixer 'mamba9' is not known; choose one of"),
         ("generate --model maid", "--model: expected one of sequence, fvsbn"),

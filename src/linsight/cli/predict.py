@@ -10,6 +10,7 @@ __all__ = ["PREDICTORS", "run"]
 
 PREDICTORS = {
     "detect": ("linsight.cli.predict_detect", "objects, their classes and boxes"),
+    "gaze": ("linsight.cli.predict_gaze", "where an eye looks, in degrees"),
     "pose": ("linsight.cli.predict_pose", "a person's joints"),
     "segment": ("linsight.cli.predict_segment", "the class of every pixel"),
 }

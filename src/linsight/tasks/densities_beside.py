@@ -1,13 +1,18 @@
 """Densities of label noise beside one another: the true law, what was learnt, what labels really do."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
+import torch
 from jaxtyping import Float
+from torch import Tensor
 
+from linsight.models.vision.codecs import ScaledCodec
 from linsight.tasks.exhibits import Curves, Grid
 
-__all__ = ["densities_beside", "square_grid"]
+__all__ = ["densities_beside", "learnt_beside", "learnt_density", "square_grid"]
+
+_CELLS = 41
 
 
 def square_grid(reach: float, number: int) -> Float[np.ndarray, "number number 2"]:
@@ -88,3 +93,57 @@ def densities_beside(
         for axis in (0, 1)
     )
     return grid, curves[0], curves[1]
+
+
+def learnt_beside(
+    codec: ScaledCodec,
+    sigma: Float[Tensor, "examples axes"],
+    scale: Float[Tensor, "examples axes"],
+    offsets: Float[Tensor, "labels 2"],
+    law: Callable[[Float[Tensor, "points 2"]], Float[Tensor, " points"]] | None,
+    *,
+    axes: tuple[str, str],
+    unit: str,
+    within: tuple[float, float],
+    note: str = "",
+) -> tuple[Grid, Curves, Curves]:
+    """The law, what a codec has learnt of it, and what labels really are about what was found.
+
+    A label at r units from what was found has the error -r s in the codec's own, with s the example's scale,
+    so that p(r) = p(error) times the product of s over the axes; what is shown is the mean over the examples.
+
+    Args:
+        codec: What gave the sigmas.
+        sigma: In the codec's unit of errors, of some examples.
+        scale: The codec's units in one of ours, of each.
+        offsets: Of all labels from what was found, in ours.
+        law: Its density at places in ours; None where there is none.
+        axes, unit, note: See `densities_beside`.
+        within: The least and greatest reach of the figure; it holds 98 % of the offsets where it can.
+    """
+    reach = float(torch.quantile(offsets.abs().flatten(), 0.98).clamp(*within))
+    points = torch.from_numpy(square_grid(reach, _CELLS)).reshape(-1, 2)
+    shown: dict[str, np.ndarray] = {}
+    if law is not None:
+        shown["the law"] = law(points).reshape(_CELLS, _CELLS).numpy()
+    shown["learnt"] = learnt_density(codec, sigma, scale, points).reshape(_CELLS, _CELLS).numpy()
+    edges = np.linspace(-reach, reach, _CELLS + 1)
+    counts, _, _ = np.histogram2d(offsets[:, 1].numpy(), offsets[:, 0].numpy(), bins=(edges, edges))
+    shown["labels"] = counts / len(offsets) / (2 * reach / _CELLS) ** 2
+    return densities_beside(shown, reach, axes=axes, unit=unit, note=note)
+
+
+def learnt_density(
+    codec: ScaledCodec,
+    sigma: Float[Tensor, "examples axes"],
+    scale: Float[Tensor, "examples axes"],
+    points: Float[Tensor, "points axes"],
+) -> Float[Tensor, " points"]:
+    """The mean over examples of the density of labels at points about what was found; see `learnt_beside`."""
+    total = torch.zeros(len(points), dtype=torch.float64)
+    with torch.no_grad():
+        for one, spread in zip(scale, sigma, strict=True):
+            error = (-points * one).to(spread.dtype)
+            log = -codec.nlls(error, spread.expand_as(error)).double() + one.log().sum()
+            total += log.exp()
+    return total / len(sigma)

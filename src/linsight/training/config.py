@@ -8,6 +8,7 @@ from linsight.models.sequence import TokenModelConfig
 from linsight.optim import AdamWConfig, OptimizerConfig, ScheduleConfig, WarmupCosineConfig
 from linsight.tasks.classify import ClassifyConfig
 from linsight.tasks.detect import DetectConfig
+from linsight.tasks.gaze import GazeConfig
 from linsight.tasks.generate import GenerateConfig
 from linsight.tasks.language import LanguageConfig
 from linsight.tasks.pose import PoseConfig
@@ -21,6 +22,7 @@ Precision = Literal["float32", "bfloat16"]
 TaskConfig = (
     ClassifyConfig
     | DetectConfig
+    | GazeConfig
     | GenerateConfig
     | LanguageConfig
     | PoseConfig

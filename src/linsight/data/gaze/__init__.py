@@ -12,12 +12,13 @@ from linsight.data.gaze.normalisation import (
     normalisation,
 )
 from linsight.data.gaze.persons import PITCH, YAW, Frames, Persons, eye_of, frames, persons
-from linsight.data.gaze.render import Rendering, iris_centre, pixels, render
+from linsight.data.gaze.render import GREY, Rendering, iris_centre, pixels, render
 from linsight.data.gaze.splits import PersonSplit, cross_person, leave_one_person_out, within_person
 
 __all__ = [
     "CONVENTIONS",
     "FIELD",
+    "GREY",
     "MOTIONS",
     "NORMALISED_CAMERAS",
     "NOT_COMPARABLE",

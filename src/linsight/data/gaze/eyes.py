@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float32, Float64, Int64, Integer, UInt8
 from torch import Tensor
 
+from linsight.config import Config
 from linsight.data import noise
 from linsight.data.gaze.eye import EyeParameters
 from linsight.data.gaze.mirror import mirror_angles
@@ -53,7 +54,7 @@ class EyeSamples(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Eyes:
+class Eyes(Config):
     """Pictures of eyes, each a function of (the fields, seed, person, item) alone.
 
     Every person has radii, colours, lids, habits of light and kappa, the angle between the optical axis,

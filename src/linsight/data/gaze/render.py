@@ -11,13 +11,14 @@ from torch import Tensor
 from linsight.data.gaze.eye import DISTANCE, FIELD, EyeParameters
 from linsight.ops import to_vector
 
-__all__ = ["Rendering", "iris_centre", "pixels", "render"]
+__all__ = ["GREY", "Rendering", "iris_centre", "pixels", "render"]
 
 _EDGE = 0.02  # radians: the iris and the pupil fade out over so much
 _LID_EDGE = 0.35  # mm
 _CORNEA = 7.8  # mm
 _CHUNK = 16  # images whose maps stay in the cache
-_GREY = (0.299, 0.587, 0.114)
+GREY = (0.299, 0.587, 0.114)
+"""Of red, green and blue in a grey picture."""
 _PINK, _DARK = (0.72, 0.42, 0.39), (0.05, 0.04, 0.04)
 _SKIN_MAP, _PINK_MAP, _SCLERA_MAP, _IRIS_MAP, _WHITE_MAP, _DARK_MAP, _OPEN_MAP = range(7)
 
@@ -282,7 +283,7 @@ def _colours(eyes: EyeParameters, channels: int) -> Float[Tensor, "batch channel
     colours = torch.stack([eyes.skin, pink, eyes.sclera, eyes.iris_colour, white, dark], dim=2)
     if channels == 3:
         return colours
-    return eyes.skin.new_tensor(_GREY)[None, None] @ colours
+    return eyes.skin.new_tensor(GREY)[None, None] @ colours
 
 
 def _along(point: _Point, direction: Tensor) -> Tensor:

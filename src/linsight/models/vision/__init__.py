@@ -17,9 +17,12 @@ from linsight.models.vision.decoders import (
 )
 from linsight.models.vision.dense import DenseConfig, DenseModel
 from linsight.models.vision.detector import CentreMaps, Detector, DetectorConfig, Found, found_boxes
+from linsight.models.vision.gaze import GazeNet, GazeNetConfig
+from linsight.models.vision.gaze_video import GazeVideoNet, GazeVideoNetConfig
 from linsight.models.vision.keypoints import KeypointNet, KeypointNetConfig
 from linsight.models.vision.parts import ChannelNorm
 from linsight.models.vision.presets import SIZES, pyramid
+from linsight.models.vision.residual import ResidualBackbone, ResidualConfig
 from linsight.models.vision.stage import Stage
 
 __all__ = [
@@ -39,11 +42,17 @@ __all__ = [
     "FCNConfig",
     "FPNConfig",
     "Found",
+    "GazeNet",
+    "GazeNetConfig",
+    "GazeVideoNet",
+    "GazeVideoNetConfig",
     "KeypointNet",
     "KeypointNetConfig",
     "Pyramid",
     "PyramidBackbone",
     "PyramidConfig",
+    "ResidualBackbone",
+    "ResidualConfig",
     "Stage",
     "UNet",
     "UNetConfig",

@@ -4,6 +4,7 @@ import math
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float64
 from torch import Tensor
 
@@ -52,17 +53,15 @@ def ridge_path(
     if number < 2:
         return {math.inf: 0.0}
     centred, wanted, scale = _centred(points, targets)
-    errors = {}
-    for strength in _STRENGTHS:
-        hat = torch.full((number, number), 1 / number, dtype=torch.float64)
-        if math.isfinite(strength):
-            hat += centred @ torch.linalg.pinv(_gram(centred, strength * scale)) @ centred.mT
-        left = 1 - hat.diagonal()
-        if (left < 1e-9).any():
-            errors[strength] = math.inf
-            continue
-        errors[strength] = float((((wanted - hat @ wanted) / left[:, None]) ** 2).sum())
-    return errors
+    finite = torch.tensor(_STRENGTHS[:-1], dtype=torch.float64)
+    inverse = torch.linalg.pinv(_gram(centred, scale * finite[:, None, None]))
+    # The last strength is infinite, and leaves the mean alone.
+    shrunk = F.pad(centred @ inverse @ centred.mT, (0, 0, 0, 0, 0, 1))
+    hat = 1 / number + shrunk
+    left = 1 - hat.diagonal(dim1=1, dim2=2)
+    errors = (((wanted - hat @ wanted) / left[..., None]) ** 2).sum((1, 2))
+    errors = errors.where((left >= 1e-9).all(1), math.inf)
+    return dict(zip(_STRENGTHS, errors.tolist(), strict=True))
 
 
 def _solve(points: Tensor, targets: Tensor, strength: float) -> Affine:
@@ -81,5 +80,5 @@ def _centred(points: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, float]:
     return centred, targets - points, float((centred**2).sum(1).mean())
 
 
-def _gram(centred: Tensor, strength: float) -> Tensor:
+def _gram(centred: Tensor, strength: float | Tensor) -> Tensor:
     return centred.mT @ centred + strength * torch.eye(2, dtype=torch.float64)

@@ -7,7 +7,6 @@ from dataclasses import replace
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from linsight.data.keypoint_noise import AnyKeypointNoise, log_density
 from linsight.data.people import PAIRS
@@ -22,9 +21,10 @@ from linsight.metrics import (
 )
 from linsight.metrics.average_precision.protocols import coco
 from linsight.models.vision import KeypointNet
+from linsight.tasks.head_size import head_size
 from linsight.tasks.pose.found import Found
 
-__all__ = ["NOMINAL", "accuracy", "head_size", "law_nll", "measures", "similarity_numbers", "within"]
+__all__ = ["NOMINAL", "accuracy", "law_nll", "measures", "similarity_numbers", "within"]
 
 NOMINAL = (0.5, 0.8, 0.9)
 AREA = tuple(0.01 * step for step in range(1, 21))
@@ -85,7 +85,10 @@ def measures(net: KeypointNet, found: Found, law: AnyKeypointNoise) -> dict[str,
             numbers["kl_from_law_nats"] = numbers["label_nll_nats"] - numbers["label_nll_of_law_nats"]
         coverage = coverage_compute(coverage_update(found.level, NOMINAL, found.counted)).coverage
         numbers |= {f"coverage_{100 * p:.0f}": one for p, one in zip(NOMINAL, coverage.tolist(), strict=True)}
-    return {**numbers, **head_size(net), "milliseconds_per_crop": 1e3 * found.seconds}
+    height, width = net.config.size
+    channels = net.config.backbone.in_channels
+    image = torch.zeros(1, channels, height, width, device=next(net.parameters()).device)
+    return {**numbers, **head_size(net, image), "milliseconds_per_crop": 1e3 * found.seconds}
 
 
 def law_nll(found: Found, law: AnyKeypointNoise) -> float:
@@ -140,24 +143,3 @@ def similarity_numbers(found: Found) -> dict[str, float]:
         warnings.filterwarnings("ignore", message="score: all")
         summary = metric.compute(protocol).summary()
     return {f"oks_{name}": summary[name] for name in ("AP", "AP50", "AP75", "AR")}
-
-
-def head_size(net: KeypointNet) -> dict[str, float]:
-    """Parameters and multiply-adds of what follows the backbone, decoder included; a flow is told apart."""
-    height, width = net.config.size
-    image = torch.zeros(
-        1, net.config.backbone.in_channels, height, width, device=next(net.parameters()).device
-    )
-    counts = []
-    for part in (net, net.backbone):
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            part(image)
-        counts.append(counter.get_total_flops())
-    total, backbone, codec = (
-        sum(one.numel() for one in part.parameters()) for part in (net, net.backbone, net.codec)
-    )
-    return {
-        "head_parameters": float(total - backbone - codec),
-        "head_mega_multiply_adds": (counts[0] - counts[1]) / 2e6,
-        "training_only_parameters": float(codec),
-    }

@@ -12,6 +12,7 @@ from linsight.training.presets.classify import (
     classify_tiny,
 )
 from linsight.training.presets.detect import detect_default, detect_tiny
+from linsight.training.presets.gaze import gaze_default, gaze_noisy, gaze_tiny
 from linsight.training.presets.generate import GENERATE
 from linsight.training.presets.language import language_default, language_mamba, language_tiny
 from linsight.training.presets.pose import pose_default, pose_noisy, pose_tiny
@@ -30,6 +31,7 @@ PRESETS: dict[str, dict[str, Callable[[], RunConfig]]] = {
         "tiny": classify_tiny,
     },
     "detect": {"default": detect_default, "tiny": detect_tiny},
+    "gaze": {"default": gaze_default, "noisy": gaze_noisy, "tiny": gaze_tiny},
     "generate": GENERATE,
     "language": {"default": language_default, "mamba": language_mamba, "tiny": language_tiny},
     "pose": {"default": pose_default, "noisy": pose_noisy, "tiny": pose_tiny},

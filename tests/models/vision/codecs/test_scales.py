@@ -111,6 +111,19 @@ def test_levels_of_a_flow_are_those_of_its_own_draws() -> None:
     )
 
 
+def test_deviations_are_sigmas_and_of_a_flow_what_holds_68_percent_of_its_draws() -> None:
+    """A fresh flow is the identity and gives sigma; one whose draws are e^0.3 as long gives e^0.3 sigma."""
+    sigma = torch.tensor([[0.1, 0.4]])
+    assert torch.equal(make_codec("nll_laplace", GAZE).deviations(sigma), sigma)
+    codec = make_codec("rle", GAZE)
+    plain = codec.deviations(sigma)
+    torch.testing.assert_close(plain, sigma, rtol=0.04, atol=0)
+    with torch.no_grad():
+        for coupling in codec.flow.couplings[:2]:  # one moves x, the other y
+            coupling.scale[-1].bias.fill_(math.atanh(0.3))
+    torch.testing.assert_close(codec.deviations(sigma), math.exp(0.3) * plain)
+
+
 def test_levels_of_von_mises_fisher_are_uniform() -> None:
     """Directions whose cosine is drawn by the law's own inverse, at four concentrations."""
     codec = make_codec("vmf", GAZE)

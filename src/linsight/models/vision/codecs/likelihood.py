@@ -98,6 +98,17 @@ class ScaledCodec(PointCodec):
             nll = self.nlls(error, self._sigma(outputs).expand_as(error))
             return self.space.reported_nll(nll, error)
 
+    def deviations(self, sigma: Tensor) -> Tensor:
+        """How far errors go on each axis, of their sigmas: sigma itself where that is a standard deviation.
+
+        Args:
+            sigma: `(..., dim)`, in any unit; the outputs' own, or those of `decode`.
+
+        Returns:
+            `(..., dim)` in the same unit.
+        """
+        return sigma
+
     @abstractmethod
     def levels(self, error: Tensor, sigma: Tensor) -> Tensor:
         """The level of errors `(..., dim)` under their sigmas: `(...)`."""

@@ -1,5 +1,6 @@
 """Residual log-likelihood estimation: a flow, in training alone, learns the law of the errors."""
 
+import math
 from typing import Literal, get_args
 
 import torch
@@ -97,15 +98,25 @@ class RLE(ScaledCodec):
 
     def levels(self, error: Tensor, sigma: Tensor) -> Tensor:
         """The share of the flow's own draws that are denser than the error; the draws are always the same."""
-        generator = torch.Generator(error.device).manual_seed(0)
-        drawn = self.flow.sample(self.draws, generator=generator)
-        dense = flow_log_prob(self.flow, drawn, self.limit).sort().values
+        dense = flow_log_prob(self.flow, self._drawn(error), self.limit).sort().values
         below = torch.searchsorted(dense, flow_log_prob(self.flow, error / sigma, self.limit))
         return (1 - below / self.draws).to(error.dtype)
+
+    def deviations(self, sigma: Tensor) -> Tensor:
+        """Sigma times the half-width that holds 68 % of the flow's draws, as one sigma of a normal law does.
+
+        Sigma alone is no deviation: the flow makes up for any scale.
+        """
+        with torch.no_grad():
+            return sigma * self._drawn(sigma).abs().quantile(math.erf(math.sqrt(0.5)), dim=0)
 
     def nlls(self, error: Tensor, sigma: Tensor) -> Tensor:
         """Of the flow by itself."""
         return sigma.log().sum(-1) - flow_log_prob(self.flow, error / sigma, self.limit)
+
+    def _drawn(self, like: Tensor) -> Tensor:
+        """Draws of the flow, always the same."""
+        return self.flow.sample(self.draws, generator=torch.Generator(like.device).manual_seed(0))
 
     def _values(self, error: Tensor, sigma: Tensor) -> RLEValues:
         if self.variant == "official":
