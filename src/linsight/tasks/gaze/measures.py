@@ -47,8 +47,7 @@ def calibrated(found: Found) -> Calibrated | None:
 
     The samples that calibrate are true: a person who is asked to look at a point does.
     """
-    persons = found.persons
-    fewest = int(torch.bincount(persons).min())
+    fewest = int(torch.bincount(found.persons).min())
     counts = tuple(count for count in COUNTS if count < fewest)
     if not counts:
         return None
@@ -60,7 +59,7 @@ def calibrated(found: Found) -> Calibrated | None:
         # The largest count decides who is measured on, and is the same for every kind.
         if not able:
             continue
-        curve = calibration_curve(kind, found.angles, found.eyes.gaze, persons, able)
+        curve = calibration_curve(kind, found.angles, found.eyes.gaze, found.eyes.person, able)
         after[kind] = {n: torch.rad2deg(row) for n, row in zip(able, curve.after, strict=True)}
         left[kind] = {n: torch.rad2deg(row) for n, row in zip(able, curve.leave_one_out, strict=True)}
     assert curve is not None  # an offset takes any number of samples
