@@ -34,6 +34,12 @@ def test_compiled_ops_equal_their_definitions(op):
     assert profiling.self_check(op) < 2e-6
 
 
+def test_the_loop_over_tokens_computes_the_scan():
+    call, inputs = measuring._small("selective_scan")
+    found = measuring._prepared_scan(*inputs[:5])
+    assert measuring._error(found, call(*(x.double() for x in inputs[:5]), form="naive")) < 1e-6
+
+
 def test_a_line_has_times_ratio_gate_and_error_and_a_missing_peer_is_told(monkeypatch, capsys):
     use(monkeypatch, gate=0.0)
     assert main(["bench", "kernels", "--seconds", "0.001", "--json"]) == 0
