@@ -1,5 +1,5 @@
 // The kernels at one level of instructions: compiled once for each, with LINSIGHT_LEVEL its name.
-// Every function takes a range of units of work and memory of its own, calls nothing, and cannot fail.
+// Every function takes a range of units of work and memory of its own, calls the C library alone, and cannot fail.
 
 #include "linear_attention.h"
 #include "selective_scan.h"
