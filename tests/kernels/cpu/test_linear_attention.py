@@ -93,6 +93,14 @@ def test_a_reset_forgets_everything_before(decay: str, read: str) -> None:
     assert (found["grad of log_decay"][:, 33] == 0).all()
 
 
+def test_below_the_floor_the_denominator_has_no_gradient() -> None:
+    call = case(6, normalise=True, state=False, dtype=torch.float32)
+    call.q[:, 3] *= 1e-9
+    expected = results(call.to(torch.float64))
+    assert_close(results(call, "compiled"), expected)
+    assert expected["grad of q"][:, 3].abs().min() > 0
+
+
 @settings(max_examples=15)
 @given(st.data())
 def test_pieces_of_any_lengths_are_the_whole(data: st.DataObject) -> None:
