@@ -16,12 +16,12 @@ __all__ = ["CASES"]
 CASES = {
     "linear_attention": Case(
         help="the op against softmax attention, B=1 H=8 D=64, float32",
-        tests=("tests/ops/linear",),
+        tests=("tests/ops/linear", "tests/kernels/cpu/test_linear_attention.py"),
         tables=linear_attention.lengths,
     ),
     "linear_attention_training": Case(
         help="the normalised op against softmax attention, as a mixer calls it in training",
-        tests=("tests/ops/linear",),
+        tests=("tests/ops/linear", "tests/kernels/cpu/test_linear_attention.py"),
         tables=linear_attention.training,
     ),
     "performer": Case(
@@ -46,7 +46,7 @@ CASES = {
     ),
     "scan": Case(
         help="the selective scan against one operation a token, and against mambapy's log-depth scan",
-        tests=("tests/ops/scan",),
+        tests=("tests/ops/scan", "tests/kernels/cpu/test_selective_scan.py"),
         tables=scan.lengths,
     ),
     "upsampling": Case(

@@ -9,18 +9,21 @@ from torch.utils.checkpoint import checkpoint
 
 from benchmarks.case import Table
 from benchmarks.cases.attention import candidate, softmax, softmax_definition
-from linsight import ops
+from linsight import kernels, ops
 
 __all__ = ["lengths", "training"]
 
 BARS = {256: 1.1, 1024: 2.5, 4096: 8.0}
+COMPILED = {256: (1.8, 1.3), 1024: (4.0, 3.5), 4096: (12.0, 11.0)}
+"""Of the kernel's forward, and with the backward."""
 
 
 def lengths() -> Iterator[Table]:
-    """Forward, and forward with backward, at growing lengths; the bars are those of the eager forward."""
+    """Forward, and forward with backward, at growing lengths; eager forms have a bar forward alone."""
     for length, bar in BARS.items():
-        yield table((1, length, 8, 64), torch.float32, backward=False, bars={"chunk": bar})
-        yield table((1, length, 8, 64), torch.float32, backward=True)
+        forward, both = ({"compiled": least} if _compiled() else {} for least in COMPILED[length])
+        yield table((1, length, 8, 64), torch.float32, backward=False, bars={"chunk": bar} | forward)
+        yield table((1, length, 8, 64), torch.float32, backward=True, bars=both)
 
 
 def training() -> Iterator[Table]:
@@ -48,7 +51,8 @@ def table(
     # Two products over the pairs j <= i, and in the backward five.
     flops = 2 * batch * heads * length**2 * width * (3.5 if backward else 1)
     candidates = {"softmax": candidate(softmax, softmax_definition, inputs, flops, backward=backward)}
-    for form in ("chunk", "parallel", "auto"):
+    last = "compiled" if dtype is not torch.float64 and _compiled() else "auto"
+    for form in ("chunk", "parallel", last):
         if form == "parallel" and length > 1024:
             continue
         attention = partial(_linear, form=form, normalise=normalise)
@@ -56,8 +60,14 @@ def table(
         block = ops.linear_attention_plan(*inputs[:3], form=form).chunk_size or length
         token = 4 * block * width + (4 if block < length else 2) * width**2
         flops = batch * heads * length * token * (3 if backward else 1)
+        if form == "compiled":  # the recurrence: two products an element and token, and six backward
+            flops = batch * heads * length * width**2 * (16 if backward else 4)
         candidates[form] = candidate(attention, definition, inputs, flops, backward=backward)
     return Table(title, "softmax", candidates, bars or {})
+
+
+def _compiled() -> bool:
+    return kernels.choose("linear_attention", "cpu", torch.float32).engine == "compiled"
 
 
 def _linear(q: Tensor, k: Tensor, v: Tensor, *, form: str, normalise: bool) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchmarks.case import Table
 from benchmarks.cases.attention import Attention, candidate
-from linsight import ops
+from linsight import kernels, ops
 from linsight.profiling.peers import peer
 
 __all__ = ["lengths", "table"]
@@ -35,17 +35,17 @@ def table(shape: tuple[int, int, int, int], *, backward: bool, bars: dict[str, f
     # What is executed in products: the reads, and in the backward four more of the same size.
     flops = 2 * batch * length * channels * states * (5 if backward else 1)
     make = partial(candidate, inputs=inputs, flops=flops, backward=backward)
-    chunk, naive = (partial(_scan, form=form) for form in ("chunk", "naive"))
-    ours = make(chunk, naive)
+    chunk, naive, compiled = (partial(_scan, form=form) for form in ("chunk", "naive", "compiled"))
+    ours = {"chunk": make(chunk, naive)}
+    if kernels.choose("selective_scan", "cpu", u.dtype).engine == "compiled":
+        ours["compiled"] = make(compiled, naive)
     direction = "forward + backward" if backward else "forward"
     title = f"{direction}, B={batch} T={length} D={channels} N={states}, float32"
     theirs = _peer()
     missing = "" if theirs else f" ({PEER} is not installed and not measured)"
-    yield Table(
-        title + missing, "naive", {"naive": make(naive, naive), "chunk": ours}, {"chunk": bars["naive"]}
-    )
+    yield Table(title + missing, "naive", {"naive": make(naive, naive), **ours}, {"chunk": bars["naive"]})
     if theirs:
-        candidates = {PEER: make(theirs, naive), "chunk": ours}
+        candidates = {PEER: make(theirs, naive), **ours}
         yield Table(title, PEER, candidates, {"chunk": bars[PEER]})
 
 

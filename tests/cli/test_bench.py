@@ -58,8 +58,8 @@ def test_a_mixer_that_breaks_a_law_has_no_speed(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("", "expected mixers, got nothing"),
-        ("ops", "expected mixers, got 'ops'"),
+        ("", "expected mixers or kernels, got nothing"),
+        ("ops", "expected mixers or kernels, got 'ops'"),
         ("mixers --mixers lineer", "mixer 'lineer' is not known; choose one of"),
         ("mixers --mixers linformer", "never causal|every projected key"),
         ("mixers --lengths 4,x", "--lengths: expected whole numbers with commas between, got '4,x'"),

@@ -1,4 +1,4 @@
-"""`linsight bench mixers`: what every mixer costs against the length, beside softmax attention."""
+"""`linsight bench`: `mixers`, what each costs against the length, or `kernels`, how much faster they are."""
 
 import sys
 from collections.abc import Sequence
@@ -37,13 +37,20 @@ class Options:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Measure; prints the table, and the path of the page last."""
+    """Measure; prints the table, and for mixers the path of the page last."""
+    if arguments and arguments[0] == "kernels":
+        from linsight.cli import bench_kernels
+
+        return bench_kernels.run(arguments[1:])
     if not arguments or arguments[0] != "mixers":
         if arguments and arguments[0] in ("-h", "--help"):
-            print("usage: linsight bench mixers [options]\n\n" + DESCRIPTION)
+            print("usage: linsight bench mixers | kernels [options]\n\n" + DESCRIPTION)
             return 0
         given = repr(arguments[0]) if arguments else "nothing"
-        print(f"linsight bench: expected mixers, got {given}; linsight bench mixers --help", file=sys.stderr)
+        print(
+            f"linsight bench: expected mixers or kernels, got {given}; linsight bench mixers --help",
+            file=sys.stderr,
+        )
         return 2
     options = parse(Options, arguments[1:], prog="linsight bench mixers", description=DESCRIPTION)
     lengths = _lengths(options.lengths)

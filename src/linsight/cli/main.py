@@ -50,7 +50,9 @@ VERBS = {
         "linsight.cli.compare", "compare TASK [options]", "train several mixers under one budget, one report"
     ),
     "bench": Verb(
-        "linsight.cli.bench", "bench mixers [options]", "measure time and memory of mixers against the length"
+        "linsight.cli.bench",
+        "bench mixers|kernels [options]",
+        "measure time and memory of mixers against the length, or how much faster kernels are",
     ),
     "plan": Verb(
         "linsight.cli.plan", "plan --length T --devices P", "what a device of many holds and sends, on paper"

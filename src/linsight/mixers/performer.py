@@ -19,6 +19,9 @@ __all__ = ["Performer", "PerformerConfig", "PerformerState"]
 
 NONE = -1e30
 """The logarithm of no feature at all: -inf that can be subtracted from itself."""
+BLOCK = 256
+"""Tokens whose features are made at a time for the compiled kernel: at 4 heads of 64 and T=1024, forward and
+backward, 92 ms, of 128 102, of all 102; blocks of `peaked_attention` take 106."""
 
 
 @dataclass(frozen=True)
@@ -168,8 +171,8 @@ class Performer(HeadedMixer):
         wide = q[..., :1].expand(*q.shape[:3], self.num_features)
         plan = ops.linear_attention_plan(wide, wide, values, form=self.form)
         self.last_form = plan.form
-        by_token = plan.form in ("naive", "recurrent")
-        size = plan.chunk_size or q.shape[1]
+        by_token = plan.form in ("naive", "recurrent", "compiled")
+        size = BLOCK if plan.form == "compiled" else plan.chunk_size or q.shape[1]
         memory = _widened(state.memory, self.head_dim)
         peak = torch.where(state.draw[:, None] != 0, state.peak, NONE)
         masks = repeat(None) if mask is None else mask.split(size, 1)

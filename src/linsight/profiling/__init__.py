@@ -5,6 +5,7 @@ from linsight.profiling.clock import Timing, measure
 from linsight.profiling.cores import available_cores
 from linsight.profiling.growth import Growth, crossing, growth
 from linsight.profiling.kept import kept_bytes, kept_per_token, on_paper
+from linsight.profiling.kernels import KernelRatio, kernel_ratios, self_check
 from linsight.profiling.memory import peak_bytes
 from linsight.profiling.mixers import Costs, measure_costs
 from linsight.profiling.pieces import PieceBytes, piece_bytes
@@ -25,6 +26,7 @@ __all__ = [
     "Costs",
     "Growth",
     "Job",
+    "KernelRatio",
     "Load",
     "Network",
     "PieceBytes",
@@ -39,12 +41,14 @@ __all__ = [
     "growth",
     "kept_bytes",
     "kept_per_token",
+    "kernel_ratios",
     "measure",
     "measure_costs",
     "on_paper",
     "peak_bytes",
     "piece_bytes",
     "ring_attention",
+    "self_check",
     "sequence",
     "share",
 ]

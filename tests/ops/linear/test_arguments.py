@@ -59,7 +59,7 @@ def test_initial_state():
 
 def test_read_form_and_chunk_size():
     refuses(ValueError, "read: expected 'after' or 'before', got 'during'", Q, Q, V, read="during")
-    message = "form: expected one of auto, naive, parallel, chunk, recurrent, got 'fft'"
+    message = "form: expected one of auto, naive, parallel, chunk, recurrent, compiled, got 'fft'"
     refuses(ValueError, message, Q, Q, V, form="fft")
     message = "chunk_size: only forms 'chunk' and 'auto' have chunks, got it with form 'parallel'"
     refuses(ValueError, message, Q, Q, V, form="parallel", chunk_size=4)

@@ -4,7 +4,13 @@ import pytest
 import torch
 from linear_cases import DECAYS, case
 
-from linsight import ops
+from linsight import kernels, ops
+
+
+@pytest.fixture
+def _eager():
+    with kernels.cpu.at_level("off"):
+        yield
 
 
 def plan(length, *, batch=1, heads=8, features=64, dtype=torch.float32, decay=None, device="meta", **options):
@@ -14,6 +20,7 @@ def plan(length, *, batch=1, heads=8, features=64, dtype=torch.float32, decay=No
     return ops.linear_attention_plan(q, q, q, log_decay, **options)
 
 
+@pytest.mark.usefixtures("_eager")
 def test_one_token_is_a_recurrent_step_and_a_short_row_one_block():
     assert plan(1, device="cpu") == ("recurrent", None)
     assert plan(0, device="cpu") == ("recurrent", None)
@@ -22,6 +29,7 @@ def test_one_token_is_a_recurrent_step_and_a_short_row_one_block():
     assert plan(128, device="cpu", dtype=torch.bfloat16) == ("parallel", None)
 
 
+@pytest.mark.usefixtures("_eager")
 def test_a_long_row_is_cut_evenly_into_blocks():
     assert plan(65, device="cpu") == ("chunk", 33)
     assert plan(98, device="cpu") == ("chunk", 49)
@@ -30,10 +38,21 @@ def test_a_long_row_is_cut_evenly_into_blocks():
     assert plan(256, device="cpu", dtype=torch.bfloat16, decay="token") == ("chunk", 64)
 
 
+@pytest.mark.usefixtures("_eager")
 def test_blocks_of_a_large_batch_shrink_until_they_fit_the_cache():
     assert plan(98, batch=64, heads=4, features=32, device="cpu") == ("chunk", 25)
     assert plan(98, batch=64, heads=4, features=32, device="cpu", dtype=torch.bfloat16) == ("parallel", None)
     assert plan(784, batch=64, heads=4, features=32, device="cpu").chunk_size == 32
+
+
+@pytest.mark.skipif(not kernels.cpu.levels(), reason=f"no library: {kernels.cpu.why_not()}")
+def test_the_compiled_kernel_is_taken_from_two_tokens_on():
+    for length in (2, 64, 1000):
+        for dtype in (torch.float32, torch.bfloat16):
+            assert plan(length, device="cpu", dtype=dtype, decay="token") == ("compiled", None)
+    assert plan(1, device="cpu").form == "recurrent"
+    assert plan(64, device="cpu", dtype=torch.float64).form == "parallel"
+    assert plan(64, device="cpu", chunk_size=8).form == "chunk"
 
 
 def test_another_device_gets_large_blocks():

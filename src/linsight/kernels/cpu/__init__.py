@@ -1,7 +1,17 @@
 """Compiled CPU kernels: C++ behind a plain C interface, loaded by ctypes, without torch's headers."""
 
+from linsight.kernels.cpu.attention import linear_attention
 from linsight.kernels.cpu.compiling import build, compiler
 from linsight.kernels.cpu.library import at_level, level, levels, why_not
 from linsight.kernels.cpu.scan import selective_scan
 
-__all__ = ["at_level", "build", "compiler", "level", "levels", "selective_scan", "why_not"]
+__all__ = [
+    "at_level",
+    "build",
+    "compiler",
+    "level",
+    "levels",
+    "linear_attention",
+    "selective_scan",
+    "why_not",
+]

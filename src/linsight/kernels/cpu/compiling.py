@@ -6,6 +6,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 __all__ = ["LIBRARY", "build", "compiler", "digest"]
@@ -48,10 +49,14 @@ def digest() -> str:
     return sha.hexdigest()
 
 
-def build(target: Path = LIBRARY) -> Path:
+def build(target: Path = LIBRARY, *, flags: Sequence[str] = ()) -> Path:
     """Compile every level and link them into one library, which replaces `target` when it is whole.
 
     Takes some ten seconds of one core.
+
+    Args:
+        target: The file to write.
+        flags: Further ones for the compiler, as those of sanitizers.
 
     Raises:
         RuntimeError: There is no compiler, or it failed, with its first words.
@@ -63,11 +68,12 @@ def build(target: Path = LIBRARY) -> Path:
     levels = LEVELS if x86 else {"portable": ()}
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         objects = [Path(folder, f"{level}.o") for level in levels]
-        for path, (level, flags) in zip(objects, levels.items(), strict=True):
-            _run(tool, *COMMON, *flags, f"-DLINSIGHT_LEVEL={level}", "-c", HERE / "level.cpp", "-o", path)
+        for path, (level, own) in zip(objects, levels.items(), strict=True):
+            name = f"-DLINSIGHT_LEVEL={level}"
+            _run(tool, *COMMON, *own, *flags, name, "-c", HERE / "level.cpp", "-o", path)
         whole = Path(folder, target.name)
         stamp = f'-DLINSIGHT_SOURCES="{digest()}"'
-        _run(tool, *COMMON, stamp, "-shared", HERE / "library.cpp", *objects, "-o", whole)
+        _run(tool, *COMMON, *flags, stamp, "-shared", HERE / "library.cpp", *objects, "-o", whole)
         whole.replace(target)
     return target
 

@@ -1,6 +1,7 @@
 // The kernels at one level of instructions: compiled once for each, with LINSIGHT_LEVEL its name.
-// Every function takes a range of units of work and memory of its own, calls nothing, and cannot fail.
+// Every function takes a range of units of work and memory of its own, calls the C library alone, and cannot fail.
 
+#include "linear_attention.h"
 #include "selective_scan.h"
 
 #define JOIN_(name, level) linsight_##name##_##level
@@ -21,4 +22,15 @@ EXPORTED(scan_forward)(const Scan *s, int64_t begin, int64_t end, float *scratch
 EXPORTED(scan_backward)(const Scan *s, int64_t begin, int64_t end, float *scratch) {
   Flushed flushed;
   for (int64_t unit = begin; unit < end; ++unit) backward(*s, unit / s->groups, unit % s->groups, scratch);
+}
+
+// Units: a head of a row.
+EXPORTED(attention_forward)(const Attention *x, int64_t begin, int64_t end, float *scratch) {
+  Flushed flushed;
+  for (int64_t unit = begin; unit < end; ++unit) forward(*x, unit, scratch);
+}
+
+EXPORTED(attention_backward)(const Attention *x, int64_t begin, int64_t end, float *scratch) {
+  Flushed flushed;
+  for (int64_t unit = begin; unit < end; ++unit) backward(*x, unit, scratch);
 }

@@ -70,6 +70,12 @@ INLINE void store(float *to, Vector v, int64_t count) {
   else memcpy(to, &v, count * sizeof(float));
 }
 
+// `v`, and exactly 0 where `mask` is 0.
+INLINE Vector where_not_zero(Vector mask, Vector v) {
+  EACH v.part[i] = (Floats)((Integers)v.part[i] & (mask.part[i] != 0.0f));
+  return v;
+}
+
 // In the order of the lanes at every level.
 INLINE float sum(const Vector &v) {
   float lanes[LANES], total = 0;

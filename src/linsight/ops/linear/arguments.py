@@ -7,7 +7,7 @@ from linsight.ops.forms import check_form
 
 __all__ = ["FORMS", "check", "check_extra", "check_state", "check_tokens"]
 
-FORMS = ("naive", "parallel", "chunk", "recurrent")
+FORMS = ("naive", "parallel", "chunk", "recurrent", "compiled")
 READS = ("after", "before")
 
 

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from linsight import kernels
 from linsight.ops.linear.arguments import check, check_state
 from linsight.ops.linear.auto import linear_attention_plan
 from linsight.ops.linear.decayed import decayed
@@ -58,7 +59,8 @@ def linear_attention(
             epsilon that is added, so that a constant v gives o = v.
         form: How it is computed, never what: `naive` is the definition token by token; `parallel` one masked
             product over all pairs of tokens; `chunk` such products in blocks of `chunk_size` and the state
-            between them; `recurrent` one update a token, for decoding; `auto` is `linear_attention_plan`'s.
+            between them; `recurrent` one update a token, for decoding; `compiled` is the kernel of
+            `linsight.kernels.cpu`, float32 on a CPU; `auto` is `linear_attention_plan`'s.
         chunk_size: Tokens of a block, for `chunk` and `auto`; need not divide T. None for the plan's own.
 
     Returns:
@@ -72,11 +74,13 @@ def linear_attention(
 
     Cost a head: `recurrent` O(T K V) time; `chunk` O(T (K V + C (K + V))) with blocks of C; `parallel`
     O(T^2 (K + V)) time and O(T^2) memory. For the backward, `recurrent` keeps O(T K V) numbers and `chunk`
-    O(T (K + V + C + K V / C)). Without decay `parallel` and `chunk` have no second derivative.
+    O(T (K + V + C + K V / C)). `compiled` takes O(T K V) time, and keeps the inputs and o. It has no second
+    derivative, nor without decay have `parallel` and `chunk`.
 
     Raises:
         TypeError: an input that is not a floating-point tensor.
-        ValueError: a shape, `read`, `form` or `chunk_size` that does not fit the others.
+        ValueError: a shape, `read`, `form` or `chunk_size` that does not fit the others; `compiled` where it
+            does not run, with the reason.
 
     Example:
         >>> import torch
@@ -97,6 +101,8 @@ def linear_attention(
     if length == 0:
         return v.clone(), zeros() if state is None else state.clone()
     form, chunk_size = linear_attention_plan(q, k, v, log_decay, form=form, chunk_size=chunk_size)
+    if form == "compiled":
+        kernels.require("linear_attention", "compiled", q.device, exact)
     exclusive = read == "before"
     with without_autocast(q.device):
         if form in ("parallel", "chunk") and log_decay is None and bonus is None:
@@ -104,10 +110,15 @@ def linear_attention(
             q, k, values = _scaled(q.to(dtype), scale), k.to(dtype), v.to(dtype)
             o, state = undecayed(q, k, values, state, chunk_size, exclusive=exclusive, normalise=normalise)
             return o.to(v.dtype), state
-        q, k, values = _scaled(q.to(exact), scale), k.to(exact), v.to(exact)
-        values = F.pad(values, (0, 1), value=1.0) if normalise else values
+        q, k, values = q.to(exact), k.to(exact), v.to(exact)
         decay = None if log_decay is None else log_decay.to(exact)
         own = None if bonus is None else bonus.to(exact)
+        if form == "compiled":
+            options = {"scale": scale, "exclusive": exclusive, "normalise": normalise}
+            o, state = kernels.cpu.linear_attention(q, k, values, decay, own, state, **options)
+            return o.to(v.dtype), state
+        q = _scaled(q, scale)
+        values = F.pad(values, (0, 1), value=1.0) if normalise else values
         state = zeros() if state is None else state
         if form == "naive":
             o, state = naive(q, k, values, decay, own, state, exclusive=exclusive)

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
+from linsight import kernels
 from linsight.ops.forms import Plan
-from linsight.ops.linear.precision import product_dtype
+from linsight.ops.linear.precision import accumulator_dtype, product_dtype
 
 __all__ = ["linear_attention_plan"]
 
@@ -23,17 +24,26 @@ def linear_attention_plan(
 ) -> Plan:
     """What `linear_attention` does with these arguments. Reads shapes, dtypes and the device alone.
 
-    One token is a `recurrent` step. A row that fits one block is `parallel`; a longer one is `chunk`, cut
-    evenly. A block has 64 tokens (bfloat16 without decay: 128), halved until its similarities and its keys
-    fit a core's second-level cache, 1 MiB; that is within about 15 % of the best over (batch, heads, K) =
-    (1, 8, 64), (1, 4, 32), (8, 4, 32), (64, 4, 32) and lengths 16 to 1024 (torch 2.13, one AVX-512 core).
-    Forward and backward at batch 64, 4 heads, K = V = 32, 98 tokens: float32 34 ms in blocks of 32, 41 as
-    one, 36 as softmax; bfloat16 21, 18 and 134. Softmax wins below about 64 tokens at batch 1, where a call
-    costs 0.1 to 0.3 ms whatever it computes. On other devices a block has 256 tokens: not measured.
+    One token is a `recurrent` step; more are `compiled` where `linsight.kernels` has it for this device and
+    dtype and the caller does not ask for blocks of a size. At (B, T, H, K) = (64, 98, 4, 32), (4, 784, 4,
+    32) and (1, 1024, 8, 64), forward or with the backward, it takes a half of the time that blocks take, of
+    a decay by token a third, by feature an eighth, and of bfloat16 inputs, which it widens, a half to four
+    fifths. The backward of one row of some ten tokens, where dispatch is the cost, takes up to a fifth
+    more.
+
+    Elsewhere a row that fits one block is `parallel`; a longer one is `chunk`, cut evenly. A block has 64
+    tokens (bfloat16 without decay: 128), halved until its similarities and its keys fit a core's
+    second-level cache, 1 MiB; that is within about 15 % of the best over (batch, heads, K) = (1, 8, 64),
+    (1, 4, 32), (8, 4, 32), (64, 4, 32) and lengths 16 to 1024 (torch 2.13, one AVX-512 core). Forward and
+    backward at batch 64, 4 heads, K = V = 32, 98 tokens: float32 34 ms in blocks of 32, 41 as one, 36 as
+    softmax; bfloat16 21, 18 and 134. Softmax wins below about 64 tokens at batch 1, where a call costs 0.1
+    to 0.3 ms whatever it computes. On other devices a block has 256 tokens: not measured.
     """
     length = q.shape[1]
     if form == "auto" and length <= 1:
         return Plan("recurrent")
+    if form == "auto" and chunk_size is None and _compiled(q, k, v):
+        return Plan("compiled")
     if form not in ("auto", "chunk"):
         return Plan(form)
     size = chunk_size or _block_size(q, k, v, log_decay)
@@ -43,6 +53,11 @@ def linear_attention_plan(
         # As many blocks as that takes, evenly cut: a short last one costs nearly as much as a full one.
         size = -(-length // max(-(-length // size), 1))
     return Plan("chunk", max(size, 1))
+
+
+def _compiled(q: Tensor, k: Tensor, v: Tensor) -> bool:
+    exact = accumulator_dtype(q.dtype, k.dtype, v.dtype)
+    return kernels.choose("linear_attention", q.device, exact).engine == "compiled"
 
 
 def _block_size(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor | None) -> int:

@@ -1,0 +1,198 @@
+"""How much faster compiled kernels are than what else computes the same, beside the peaks of the machine."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from linsight import kernels, ops
+from linsight.profiling.clock import measure
+from linsight.profiling.peers import peer
+
+__all__ = ["KernelRatio", "kernel_ratios", "self_check"]
+
+CLOSE = 1e-5
+"""Relative error to float64 above which an op is not measured; kernels have some 1e-7."""
+Call = Callable[..., tuple[Tensor, ...]]
+
+
+@dataclass(frozen=True)
+class KernelRatio:
+    """One line: what a kernel takes, what the other takes, and how often it goes into that.
+
+    Milliseconds are medians of processor time of one thread, both taking turns; None where there is nothing
+    to measure, and `note` says why. `error` is the relative one to the float64 definition. `goal` is what we
+    want, `gate` what must hold.
+    """
+
+    op: str
+    what: str
+    other: str
+    goal: float
+    gate: float
+    kernel_ms: float | None = None
+    other_ms: float | None = None
+    error: float | None = None
+    note: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """How often the kernel goes into the other; a share of the peak where the other is a product."""
+        return None if self.kernel_ms is None or self.other_ms is None else self.other_ms / self.kernel_ms
+
+    @property
+    def missed(self) -> bool:
+        """Whether it was measured and stays below its gate."""
+        return self.ratio is not None and self.ratio < self.gate
+
+
+def self_check(op: str) -> float:
+    """The largest relative error of outputs and gradients of a compiled op to its float64 definition.
+
+    Args:
+        op: "linear_attention" or "selective_scan".
+    """
+    call, inputs = _small(op)
+    found = _gradients(partial(call, form="compiled"), *inputs)
+    exact = _gradients(partial(call, form="naive"), *(x.double() for x in inputs))
+    return max(_error(a, b) for a, b in zip(found, exact, strict=True))
+
+
+def kernel_ratios(*, seconds: float = 3.0) -> Iterator[KernelRatio]:
+    """Measure every kernel against softmax, its eager form, plain loops, peers that are installed, and peaks.
+
+    An op whose self-check is red, or that has no kernel here, has a line without numbers.
+
+    Args:
+        seconds: Processor time for each line, five rounds at least.
+    """
+    torch.set_num_threads(1)
+    for op, cases in (("linear_attention", _attention_cases), ("selective_scan", _scan_cases)):
+        reason = kernels.choose(op, "cpu", torch.float32).passed_over.get("compiled")
+        if reason is None and not (error := self_check(op)) < CLOSE:
+            reason = f"its self-check is red: relative error {error:.0e}"
+        for row, kernel, other, exact in cases():
+            if reason is not None or kernel is None or other is None:
+                why = reason or f"{row.other} is not installed"
+                yield KernelRatio(row.op, row.what, row.other, row.goal, row.gate, note=why)
+                continue
+            error = max(_error(a, b) for a, b in zip(kernel(), exact(), strict=True))
+            times = measure({"kernel": kernel, "other": other}, seconds=seconds)
+            yield KernelRatio(
+                *(row.op, row.what, row.other, row.goal, row.gate),
+                kernel_ms=times["kernel"].median,
+                other_ms=times["other"].median,
+                error=error,
+                note=row.note,
+            )
+
+
+Case = tuple[KernelRatio, Call | None, Call | None, Call]
+
+
+def _attention_cases() -> Iterator[Case]:
+    """B=1, H=8, K=V=64."""
+    attend = partial(_attend, form="compiled")
+    for backward in (False, True):
+        run, what = (_gradients, "forward + backward") if backward else (_forward, "forward")
+        goals = ((2.5, 1.3), (7.0, 3.5), (22.0, 11.0)) if backward else ((3.5, 1.8), (8.0, 4.0), (25.0, 12.0))
+        for length, (goal, gate) in zip((256, 1024, 4096), goals, strict=True):
+            inputs = torch.rand(4, 1, length, 8, 64, generator=torch.Generator().manual_seed(0)).unbind(0)
+            exact = partial(run, partial(_attend, form="chunk"), *(x.double() for x in inputs))
+            kernel = partial(run, attend, *inputs)
+            row = KernelRatio("linear_attention", f"{what}, T={length}", "softmax (SDPA)", goal, gate)
+            yield row, kernel, partial(run, _softmax, *inputs), exact
+            if length == 1024 and not backward:
+                row = KernelRatio(
+                    "linear_attention", f"{what}, T={length}", "its work in a product", 0.8, 0.6
+                )
+                yield row, kernel, _product(4 * length * 8 * 64 * 64), exact
+
+
+def _scan_cases() -> Iterator[Case]:
+    """B=1, D=1024, N=16: Mamba's at width 512."""
+    try:
+        layer = peer("mambapy", 64, causal=True)
+    except ImportError:
+        theirs = None
+    else:
+        scan = cast(Callable[..., Tensor], layer.selective_scan)
+        theirs = lambda *x: scan(*x, x[0].new_zeros(()))  # noqa: E731
+    for backward, length in ((False, 1024), (True, 512)):
+        run, what = (_gradients, "forward + backward") if backward else (_forward, "forward")
+        inputs = _scan_inputs(length, 1024, 16)
+        exact = partial(run, partial(_scan, form="chunk"), *(x.double() for x in inputs))
+        kernel = partial(run, partial(_scan, form="compiled"), *inputs)
+        if not backward:
+            row = KernelRatio("selective_scan", f"{what}, T={length}", "a loop over tokens", 45.0, 25.0)
+            yield row, kernel, partial(run, _prepared_scan, *inputs), exact
+        goals = (60.0, 30.0) if backward else (70.0, 35.0)
+        row = KernelRatio("selective_scan", f"{what}, T={length}", "mambapy", *goals)
+        yield row, kernel, None if theirs is None else partial(run, theirs, *inputs), exact
+
+
+def _small(op: str) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
+    if op == "linear_attention":
+        return _attend, torch.rand(4, 1, 70, 2, 20, generator=torch.Generator().manual_seed(0)).unbind(0)
+    return _scan, _scan_inputs(70, 20, 5)
+
+
+def _scan_inputs(length: int, channels: int, states: int) -> tuple[Tensor, ...]:
+    generator = torch.Generator().manual_seed(0)
+    u, dy = torch.randn(2, 1, length, channels, generator=generator).unbind(0)
+    delta = 0.1 * torch.rand(1, length, channels, generator=generator)
+    A = -torch.arange(1.0, states + 1).repeat(channels, 1)
+    B, C = torch.randn(2, 1, length, states, generator=generator).unbind(0)
+    return u, delta, A, B, C, dy
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, *, form: str) -> Tensor:
+    return ops.linear_attention(q, k, v, form=form)[0]
+
+
+def _scan(*inputs: Tensor, form: str) -> Tensor:
+    return ops.selective_scan(*inputs, form=form)[0]
+
+
+def _prepared_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    """Decays and writes of all tokens, then one step a token: the slow path of published models."""
+    decays = (delta[..., None] * A).exp()
+    writes = (delta * u)[..., None] * B[:, :, None]
+    state, outputs = torch.zeros_like(writes[:, 0]), []
+    for keep, write, read in zip(decays.unbind(1), writes.unbind(1), C.unbind(1), strict=True):
+        state = keep * state + write
+        outputs.append((state @ read[..., None])[..., 0])
+    return torch.stack(outputs, 1)
+
+
+def _softmax(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
+
+
+def _product(operations: float) -> Call:
+    """So many operations in products of float32 matrices, the best that this core does."""
+    side = 512
+    a = torch.randn(side, side)
+    rest = torch.randn(side, max(1, round(operations % (2 * side**3) / (2 * side**2))))
+    whole = int(operations // (2 * side**3))
+    return lambda: (*(a @ a for _ in range(whole)), a @ rest)
+
+
+def _forward(call: Callable[..., Tensor], *inputs: Tensor) -> tuple[Tensor, ...]:
+    """The output; the last input is the gradient that a backward would begin with."""
+    with torch.no_grad():
+        return (call(*inputs[:-1]),)
+
+
+def _gradients(call: Callable[..., Tensor], *inputs: Tensor) -> tuple[Tensor, ...]:
+    leaves = [x.detach().requires_grad_() for x in inputs[:-1]]
+    return torch.autograd.grad(call(*leaves), leaves, inputs[-1])
+
+
+def _error(found: Tensor, exact: Tensor) -> float:
+    return float((found.double() - exact).norm() / exact.norm())

@@ -1,0 +1,75 @@
+"""Every kernel at every level under AddressSanitizer and UBSan: nothing outside memory, nothing undefined."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from linsight.kernels.cpu import compiling
+
+FLAGS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O0")
+
+CALLS = """
+    import itertools, sys
+    from pathlib import Path
+    import torch
+    from linsight import ops
+    from linsight.kernels.cpu import at_level, levels, library
+
+    library.LIBRARY = Path(sys.argv[1])
+    torch.set_num_threads(1)
+
+    def call(op, *inputs, **options):
+        leaves = [None if x is None else x.requires_grad_() for x in inputs]
+        found = op(*leaves, form="compiled", **options)
+        torch.autograd.grad(sum(x.sum() for x in found), [x for x in leaves if x is not None])
+
+    def attention(T, K, V):
+        q, k, v = torch.rand(1, T, 2, K), torch.rand(1, T, 2, K), torch.rand(1, T, 2, V)
+        decays = None, -torch.rand(2), -torch.rand(1, T, 2), -torch.rand(1, T, 2, K)
+        for decay, read in itertools.product(decays, ("after", "before")):
+            for normalise in (False, True):
+                options = {"bonus": torch.rand(2, K)} if read == "before" and normalise else {}
+                call(ops.linear_attention, q, k, v, decay, read=read, normalise=normalise, **options)
+
+    def scan(T, D, N):
+        u, delta, B, C = torch.rand(1, T, D), torch.rand(1, T, D), torch.rand(1, T, N), torch.rand(1, T, N)
+        call(ops.selective_scan, u, delta, -torch.rand(D, N), B, C, torch.rand(D))
+
+    for level in levels():
+        with at_level(level):
+            for sizes in ((1, 1, 1), (31, 17, 33), (33, 16, 16), (65, 3, 47), (32, 40, 5)):
+                attention(*sizes)
+                scan(*sizes)
+        print(level)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(compiling.compiler() is None, reason="no C++ compiler here")
+def test_sanitizers_find_nothing(tmp_path: Path) -> None:
+    try:
+        library = compiling.build(tmp_path / "kernels.so", flags=FLAGS)
+    except RuntimeError as error:
+        pytest.skip(f"no sanitizers here: {error}")
+    first = subprocess.run(
+        [str(compiling.compiler()), "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+    )
+    done = run(library, LD_PRELOAD=first.stdout.strip())
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.split()[-1] == "portable"
+
+
+def run(library: Path, **environment: str) -> subprocess.CompletedProcess:
+    """The calls, in a process whose memory is watched; what Python itself leaves behind is not counted."""
+    code = "\n".join(line.removeprefix("    ") for line in CALLS.splitlines())
+    environment |= {"ASAN_OPTIONS": "detect_leaks=0", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-c", code, str(library)],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
