@@ -91,8 +91,24 @@ def test_only_the_convolution_tells_a_bag_of_pixels_where_they_stand(awake) -> N
         assert same is blind
 
 
+def test_convolutions_come_before_the_blocks_each_beside_its_input(awake) -> None:
+    """x + GELU(norm(conv(x))), then what the stage does without them."""
+    config = SequenceConfig(dim=8, layers=1, mlp_dim=8, mixers=(mixers.config("linear", heads=2),))
+    stage = awake(Stage(config, convolutions=2))
+    plain = Stage(config).double()
+    plain.load_state_dict(stage.state_dict(), strict=False)
+    x = torch.randn(2, 8, 5, 6, dtype=torch.float64)
+    y = x + stage.place(x)
+    for convolution in stage.convolutions:
+        told = nn.functional.conv2d(y, convolution[0].weight, padding=1)
+        told = (told - told.mean(1, keepdim=True)) / (told.var(1, keepdim=True, correction=0) + 1e-5).sqrt()
+        y = y + nn.functional.gelu(told * convolution[1].weight[:, None, None])
+    plain.place = None
+    torch.testing.assert_close(stage(x), plain(y))
+
+
 def test_images_of_a_batch_do_not_know_each_other(small, awake) -> None:
-    backbone = awake(small().build())
+    backbone = awake(small(convolutions=1).build())
     x = images(3, 3, 21, 13)
     whole = backbone(x).maps
     for number in range(3):
@@ -138,7 +154,7 @@ def test_pooled_indices_lead_back(small, awake) -> None:
 
 def test_every_weight_is_learnt(small, awake) -> None:
     for downsample in ("patches", "pool"):
-        backbone = awake(small(downsample=downsample, layers=2).build())
+        backbone = awake(small(downsample=downsample, layers=2, convolutions=2).build())
         maps = backbone(images(2, 3, 37, 41)).maps
         sum((one * torch.randn_like(one)).sum() for one in maps).backward()
         names = [key for key, one in backbone.named_parameters() if one.grad is None or not one.grad.any()]
@@ -165,6 +181,7 @@ def test_the_mixer_of_all_stages_is_changed_as_that_of_any_stack() -> None:
     ("options", "message"),
     [
         ({"in_channels": 0}, "in_channels: expected at least 1, got 0"),
+        ({"convolutions": -1}, "convolutions: expected at least 0, got -1"),
         ({"stages": ()}, "stages: expected at least one, got none"),
         ({"stages": (SequenceConfig(dim=9),)}, "stages: expected an even width in the first, got 9"),
     ],

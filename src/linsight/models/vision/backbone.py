@@ -46,6 +46,8 @@ class PyramidConfig(Config):
     """A depthwise convolution before each stage, or none."""
     scan: Scan = "alternate"
     """Rows and columns in turn, or rows alone."""
+    convolutions: int = 0
+    """Residual 3 x 3 convolutions before the blocks of each stage."""
     downsample: Downsample = "patches"
     """2 x 2 pixels as one, by a matrix; or max-pooling whose indices `unpool` needs."""
 
@@ -57,6 +59,8 @@ class PyramidConfig(Config):
             raise ValueError("stages: expected at least one, got none")
         if self.stem_stride not in (2, 4):
             raise ValueError(f"stem_stride: expected 2 or 4, got {self.stem_stride}")
+        if self.convolutions < 0:
+            raise ValueError(f"convolutions: expected at least 0, got {self.convolutions}")
         for name, kinds in (("positions", Positions), ("scan", Scan), ("downsample", Downsample)):
             if getattr(self, name) not in get_args(kinds):
                 known = " or ".join(map(repr, get_args(kinds)))
@@ -116,7 +120,8 @@ class PyramidBackbone(nn.Module):
             for fine, coarse in zip(self.channels[:-1], self.channels[1:], strict=True)
         )
         self.stages = nn.ModuleList(
-            Stage(stage, positions=config.positions, scan=config.scan) for stage in config.stages
+            Stage(stage, positions=config.positions, scan=config.scan, convolutions=config.convolutions)
+            for stage in config.stages
         )
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Pyramid:
