@@ -34,7 +34,7 @@ class PersonRoles(Config):
 
     kind: Literal["person_roles"] = "person_roles"
     protocol: Literal["lopo", "cross-person", "within-person"] = "cross-person"
-    train: int = 400
+    train: int = 1000
     valid: int = 10
     test: int = 30
     pictures: int = 40
