@@ -216,18 +216,27 @@ def test_empty_sizes_give_empty_results_and_gradients(sizes: tuple) -> None:
             torch.testing.assert_close(found[name].double(), x, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("decay", ["none", "feature"])
-def test_torch_takes_it_for_an_operator_of_its_own(decay: str) -> None:
-    """opcheck: its schema, fake tensors, autograd registration, and tracing with dynamic shapes."""
-    call = case(5, decay, "bonus", dtype=torch.float32, normalise=True)
-    tensors = [call.q, call.k, call.v, call.log_decay, call.bonus, call.initial_state]
+@pytest.mark.parametrize("decay", [None, "feature"])
+def test_torch_takes_it_for_an_operator_of_its_own(decay: str | None) -> None:
+    """opcheck: its schema, fake tensors, autograd registration, tracing; with all inputs, and the fewest."""
+    call = case(5, decay or "none", "bonus", dtype=torch.float32, normalise=True)
+    rest = [call.log_decay, call.bonus, call.initial_state] if decay else [None] * 3
+    tensors = [call.q, call.k, call.v, *rest]
     leaves = [None if x is None else x.clone().requires_grad_() for x in tensors]
     options = (0.5, True, True)
     torch.library.opcheck(kernel._forward, (*leaves, *options))
     o, final, denominators = (x.detach() for x in kernel._forward(*leaves, *options))
-    for of_decay in {False, decay != "none"}:
+    for of_decay in {False, decay is not None}:
         arguments = (torch.randn_like(o), torch.randn_like(final), o, denominators, *tensors, *options)
         torch.library.opcheck(kernel._backward, (*arguments, of_decay))
+
+
+def test_a_second_derivative_is_refused() -> None:
+    call = case(3, dtype=torch.float32)
+    q = call.q.requires_grad_()
+    (dq,) = torch.autograd.grad(call("compiled")[0].square().sum(), q, create_graph=True)
+    with pytest.raises(RuntimeError, match="differentiate twice"):
+        dq.sum().backward()
 
 
 def test_half_precision_is_computed_in_float32() -> None:

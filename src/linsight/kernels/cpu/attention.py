@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from linsight.kernels.cpu.library import run
+from linsight.kernels.cpu.operators import differentiable, operator
 
 __all__ = ["linear_attention"]
 
@@ -67,7 +68,16 @@ def linear_attention(
     return o, final
 
 
-@torch.library.custom_op("linsight::linear_attention", mutates_args=(), device_types="cpu")
+def _outputs(q, k, v, log_decay, bonus, state, scale, exclusive, normalise):
+    batch, length, heads, features = q.shape
+    return (
+        v.new_empty(v.shape),
+        v.new_empty(batch, heads, features, v.shape[3] + normalise),
+        v.new_empty(batch, length if normalise else 0, heads),
+    )
+
+
+@operator("linear_attention", fake=_outputs)
 def _forward(
     q: Tensor,
     k: Tensor,
@@ -79,26 +89,24 @@ def _forward(
     exclusive: bool,
     normalise: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    o, final, denominators = _outputs(q, k, v, log_decay, bonus, state, scale, exclusive, normalise)
-    call = _call(q, k, v, log_decay, bonus, state, scale, exclusive, normalise)
-    _point(call, o=o, final_state=final, denominators=denominators)
+    given, options = (q, k, v, log_decay, bonus, state), (scale, exclusive, normalise)
+    o, final, denominators = _outputs(*given, *options)
     wide_k, wide_v = _wide(q.shape[3]), _wide(final.shape[3])
     scratch = wide_k * wide_v + STEPS * (3 * wide_k + 2 * wide_v)
-    _run("attention_forward", call, final, scratch=scratch, products=2)
+    outputs = {"o": o, "final_state": final, "denominators": denominators}
+    _run("attention_forward", given, options, scratch=scratch, products=2, **outputs)
     return o, final, denominators
 
 
-@_forward.register_fake
-def _outputs(q, k, v, log_decay, bonus, state, scale, exclusive, normalise):
-    batch, length, heads, features = q.shape
-    return (
-        v.new_empty(v.shape),
-        v.new_empty(batch, heads, features, v.shape[3] + normalise),
-        v.new_empty(batch, length if normalise else 0, heads),
-    )
+def _gradient_outputs(
+    do, dfinal, o, denominators, q, k, v, log_decay, bonus, state, scale, exclusive, normalise, of_decay
+):
+    """Of what is not there, and of a decay that does not ask, nothing."""
+    inputs = q, k, v, log_decay if of_decay else None, bonus, state
+    return tuple(v.new_empty((0,) if x is None else x.shape) for x in inputs)
 
 
-@torch.library.custom_op("linsight::linear_attention_backward", mutates_args=(), device_types="cpu")
+@operator("linear_attention_backward", fake=_gradient_outputs)
 def _backward(
     do: Tensor | None,
     dfinal: Tensor | None,
@@ -117,39 +125,32 @@ def _backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     batch, length, heads, features = q.shape
     dq, dk, dv = (x.new_empty(x.shape) for x in (q, k, v))
-    dstate = v.new_empty(batch, heads, features, v.shape[3] + normalise)
-    dbonus = v.new_empty(batch, heads, features if bonus is not None else 0)
+    width = v.shape[3] + normalise
+    dstate = v.new_empty(batch, heads, features, width) if state is not None else None
+    dbonus = v.new_empty(batch, heads, features) if bonus is not None else None
     by_feature = log_decay is not None and log_decay.ndim == 4
-    ddecay = v.new_empty(batch, length if of_decay else 0, heads, features if by_feature else 1)
-    call = _call(q, k, v, log_decay, bonus, state, scale, exclusive, normalise)
-    _rows(call, dout=torch.zeros_like(v) if do is None else do)
-    _point(call, o=o, denominators=denominators, dfinal=dfinal, dq=dq, dk=dk, dv=dv, dstate=dstate)
-    _point(call, dbonus=None if bonus is None else dbonus, ddecay=ddecay if of_decay else None)
-    wide_k, wide_v = _wide(features), _wide(dstate.shape[3])
+    ddecay = v.new_empty(batch, length, heads, features if by_feature else 1) if of_decay else None
+    wide_k, wide_v = _wide(features), _wide(width)
     chunks = -(-(length + exclusive) // STEPS) if of_decay else 0
-    scratch = STEPS * (5 * wide_k + 3 * wide_v) + 2 * wide_k + (3 + chunks) * wide_k * wide_v
-    _run("attention_backward", call, dstate, scratch=scratch, products=6)
-    if log_decay is not None and log_decay.ndim < 4:
-        ddecay = ddecay.squeeze(-1)
-        ddecay = ddecay.sum((0, 1)) if log_decay.ndim == 1 else ddecay
-    return dq, dk, dv, ddecay, dbonus.sum(0), dstate
-
-
-@_backward.register_fake
-def _(do, dfinal, o, denominators, q, k, v, log_decay, bonus, state, scale, exclusive, normalise, of_decay):
-    batch, length, heads, features = q.shape
-    length = length if of_decay else 0
-    decay = {1: (heads,), 3: (batch, length, heads), 4: (batch, length, heads, features)}
-    shapes = (
-        *(q.shape, k.shape, v.shape),
-        (batch, length, heads, 1) if log_decay is None else decay[log_decay.ndim],
-        (heads, features if bonus is not None else 0),
-        (batch, heads, features, v.shape[3] + normalise),
+    _run(
+        "attention_backward",
+        (q, k, v, log_decay, bonus, state),
+        (scale, exclusive, normalise),
+        scratch=STEPS * (5 * wide_k + 3 * wide_v) + 2 * wide_k + (3 + chunks) * wide_k * wide_v,
+        products=6,
+        dout=torch.zeros_like(v) if do is None else do,
+        **{"o": o, "denominators": denominators, "dfinal": dfinal},
+        **{"dq": dq, "dk": dk, "dv": dv, "dstate": dstate, "dbonus": dbonus, "ddecay": ddecay},
     )
-    return tuple(v.new_empty(shape) for shape in shapes)
+    if ddecay is not None and not by_feature:
+        ddecay = ddecay.squeeze(-1)
+        ddecay = ddecay.sum((0, 1)) if log_decay is not None and log_decay.ndim == 1 else ddecay
+    dbonus = None if dbonus is None else dbonus.sum(0)
+    ddecay, dbonus, dstate = (v.new_empty(0) if x is None else x for x in (ddecay, dbonus, dstate))
+    return dq, dk, dv, ddecay, dbonus, dstate
 
 
-def _setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
+def _save(ctx: Any, inputs: tuple, output: tuple) -> None:
     *tensors, scale, exclusive, normalise = inputs
     o, _, denominators = output
     ctx.set_materialize_grads(False)
@@ -163,57 +164,59 @@ def _gradients(ctx: Any, do: Tensor | None, dfinal: Tensor | None, _: Tensor | N
     return *(x if needed else None for x, needed in wanted), None, None, None
 
 
-_forward.register_autograd(_gradients, setup_context=_setup_context)
+differentiable(_forward, save=_save, gradients=_gradients)
 
 
 def _wide(count: int) -> int:
     return -(-count // LANES) * LANES
 
 
-def _call(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    log_decay: Tensor | None,
-    bonus: Tensor | None,
-    state: Tensor | None,
-    scale: float,
-    exclusive: bool,
-    normalise: bool,
-) -> _Attention:
-    by_feature = log_decay is not None and log_decay.ndim == 4
-    call = _Attention(*q.shape, v.shape[3], exclusive, normalise, by_feature, scale)
-    call.kept = []  # the tensors whose memory it points to
-    _rows(call, q=q, k=k, v=v, decay=log_decay)
-    _point(call, bonus=bonus, state=state)
-    return call
+def _run(
+    name: str,
+    given: tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None],
+    options: tuple[float, bool, bool],
+    *,
+    scratch: int,
+    products: int,
+    dout: Tensor | None = None,
+    **dense: Tensor | None,
+) -> None:
+    """Call a kernel on q, k, v, the decay, the bonus and the state, and on tensors without gaps by name."""
+    q, k, v, decay, bonus, state = given
+    scale, exclusive, normalise = options
+    batch, length, heads, features = q.shape
+    values = v.shape[3]
+    # Copies that are made here live until the kernel is done.
+    rows = [_side_by_side(x) for x in (q, k, v, decay, dout)]
+    dense |= {"bonus": bonus, "state": state}
+    filled = {key: x.contiguous() for key, x in dense.items() if x is not None}
+    run(
+        name,
+        _Attention(
+            *q.shape,
+            values,
+            exclusive,
+            normalise,
+            decay is not None and decay.ndim == 4,
+            scale,
+            *(_rows(x) for x in rows),
+            **{key: x.data_ptr() for key, x in filled.items()},
+        ),
+        units=batch * heads,
+        scratch=scratch,
+        operations=2 * products * batch * length * heads * features * (values + normalise),
+    )
 
 
-def _rows(call: _Attention, **tensors: Tensor | None) -> None:
-    """Tensors `(batch, length, heads, ...)`, or `(heads,)`, the same at all tokens, by their strides.
+def _side_by_side(x: Tensor | None) -> Tensor | None:
+    return x.contiguous() if x is not None and x.ndim == 4 and x.stride(3) != 1 else x
 
-    Numbers of a token and head lie side by side; rows, tokens and heads may stand anywhere.
+
+def _rows(x: Tensor | None) -> _Rows:
+    """Numbers of a token and head lie side by side; rows, tokens and heads may stand anywhere.
+
+    A tensor is `(batch, length, heads, ...)`, or `(heads,)`, the same at all tokens.
     """
-    for name, x in tensors.items():
-        if x is None:
-            continue
-        x = x.contiguous() if x.ndim == 4 and x.stride(3) != 1 else x
-        strides = (0, 0, *x.stride()) if x.ndim == 1 else x.stride()[:3]
-        setattr(call, name, _Rows(x.data_ptr(), *strides))
-        call.kept.append(x)
-
-
-def _point(call: _Attention, **tensors: Tensor | None) -> None:
-    """Tensors without gaps."""
-    for name, x in tensors.items():
-        if x is None:
-            continue
-        x = x.contiguous()
-        setattr(call, name, x.data_ptr())
-        call.kept.append(x)
-
-
-def _run(name: str, call: _Attention, state: Tensor, *, scratch: int, products: int) -> None:
-    batch, heads = state.shape[:2]
-    operations = 2 * products * call.length * state.numel()
-    run(name, call, units=batch * heads, scratch=scratch, operations=operations)
+    if x is None:
+        return _Rows()
+    return _Rows(x.data_ptr(), *((0, 0, *x.stride()) if x.ndim == 1 else x.stride()[:3]))

@@ -3,7 +3,7 @@
 import ctypes
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -86,21 +86,14 @@ def run(name: str, arguments: ctypes.Structure, *, units: int, scratch: int, ope
         scratch: Floats that a thread needs.
         operations: Of all units together, roughly.
     """
-    library, why = _open()
-    if library is None:
-        raise RuntimeError(f"compiled kernels do not run here: {why}")
-    function = getattr(library, f"linsight_{name}_{level()}")
+    function = _function(name, level())
     threads = max(1, min(torch.get_num_threads(), units, operations // ENOUGH))
     memory = torch.empty(threads, -(-scratch // 16) * 16, dtype=torch.float32)
-    bounds = [units * part // threads for part in range(threads + 1)]
+    start, stride = memory.data_ptr(), memory.stride(0) * memory.itemsize
 
     def work(part: int) -> None:
-        function(
-            ctypes.byref(arguments),
-            ctypes.c_int64(bounds[part]),
-            ctypes.c_int64(bounds[part + 1]),
-            ctypes.c_void_p(memory[part].data_ptr()),
-        )
+        begin, end = units * part // threads, units * (part + 1) // threads
+        function(ctypes.byref(arguments), begin, end, start + part * stride)
 
     others = [threading.Thread(target=work, args=(part,)) for part in range(1, threads)]
     for other in others:
@@ -108,6 +101,17 @@ def run(name: str, arguments: ctypes.Structure, *, units: int, scratch: int, ope
     work(0)
     for other in others:
         other.join()
+
+
+@cache
+def _function(name: str, at: str | None) -> Callable[..., None]:
+    library, why = _open()
+    if library is None:
+        raise RuntimeError(f"compiled kernels do not run here: {why}")
+    function = getattr(library, f"linsight_{name}_{at}")
+    function.argtypes = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
+    function.restype = None
+    return function
 
 
 def _wanted() -> str | None:

@@ -445,7 +445,7 @@ static void backward(const Attention &x, int64_t unit, float *memory) {
       finish(a, t, first + t, key);
     }
   }
-  scatter(x.dstate, a.dstate_turned, h);
+  if (x.dstate) scatter(x.dstate, a.dstate_turned, h);
   if (x.dbonus) memcpy(x.dbonus + unit * x.keys, a.dbonus, x.keys * sizeof(float));
 }
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from linsight.kernels.cpu.library import run
+from linsight.kernels.cpu.operators import differentiable, operator
 
 __all__ = ["selective_scan"]
 
@@ -56,7 +57,16 @@ def selective_scan(
     return y, final
 
 
-@torch.library.custom_op("linsight::selective_scan", mutates_args=(), device_types="cpu")
+def _outputs(u, delta, A, B, C, D, state, keep):
+    intervals = -(-u.shape[1] // INTERVAL) if keep else 0
+    return (
+        u.new_empty(u.shape),
+        state.new_empty(state.shape),
+        u.new_empty(len(u), _blocks(u), intervals, A.shape[1], LANES),
+    )
+
+
+@operator("selective_scan", fake=_outputs)
 def _forward(
     u: Tensor,
     delta: Tensor,
@@ -83,17 +93,13 @@ def _forward(
     return y, final, kept
 
 
-@_forward.register_fake
-def _outputs(u, delta, A, B, C, D, state, keep):
-    intervals = -(-u.shape[1] // INTERVAL) if keep else 0
-    return (
-        u.new_empty(u.shape),
-        state.new_empty(state.shape),
-        u.new_empty(len(u), _blocks(u), intervals, A.shape[1], LANES),
-    )
+def _gradient_outputs(dy, dfinal, u, delta, A, B, C, D, kept):
+    state = (u.shape[0], u.shape[2], A.shape[1])
+    shapes = (u.shape, u.shape, A.shape, B.shape, C.shape, (u.shape[2],), state)
+    return tuple(u.new_empty(shape) for shape in shapes)
 
 
-@torch.library.custom_op("linsight::selective_scan_backward", mutates_args=(), device_types="cpu")
+@operator("selective_scan_backward", fake=_gradient_outputs)
 def _backward(
     dy: Tensor | None,
     dfinal: Tensor | None,
@@ -129,14 +135,7 @@ def _backward(
     return du, ddelta, dA.sum(0).mT.contiguous(), dB.sum(0), dC.sum(0), dD.sum(0), dstate
 
 
-@_backward.register_fake
-def _(dy, dfinal, u, delta, A, B, C, D, kept):
-    state = (u.shape[0], u.shape[2], A.shape[1])
-    shapes = (u.shape, u.shape, A.shape, B.shape, C.shape, (u.shape[2],), state)
-    return tuple(u.new_empty(shape) for shape in shapes)
-
-
-def _setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
+def _save(ctx: Any, inputs: tuple, output: tuple) -> None:
     u, delta, A, B, C, D, _, _ = inputs
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(u, delta, A, B, C, D, output[2])
@@ -148,7 +147,7 @@ def _gradients(ctx: Any, dy: Tensor | None, dfinal: Tensor | None, _: Tensor | N
     return du, ddelta, dA, dB, dC, None if D is None else dD, dstate, None
 
 
-_forward.register_autograd(_gradients, setup_context=_setup_context)
+differentiable(_forward, save=_save, gradients=_gradients)
 
 
 def _blocks(u: Tensor):

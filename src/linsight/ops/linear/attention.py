@@ -100,9 +100,9 @@ def linear_attention(
     zeros = partial(q.new_zeros, shape, dtype=exact)
     if length == 0:
         return v.clone(), zeros() if state is None else state.clone()
-    form, chunk_size = linear_attention_plan(q, k, v, log_decay, form=form, chunk_size=chunk_size)
     if form == "compiled":
         kernels.require("linear_attention", "compiled", q.device, exact)
+    form, chunk_size = linear_attention_plan(q, k, v, log_decay, form=form, chunk_size=chunk_size)
     exclusive = read == "before"
     with without_autocast(q.device):
         if form in ("parallel", "chunk") and log_decay is None and bonus is None:

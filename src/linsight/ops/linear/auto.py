@@ -28,8 +28,8 @@ def linear_attention_plan(
     dtype and the caller does not ask for blocks of a size. At (B, T, H, K) = (64, 98, 4, 32), (4, 784, 4,
     32) and (1, 1024, 8, 64), forward or with the backward, it takes a half of the time that blocks take, of
     a decay by token a third, by feature an eighth, and of bfloat16 inputs, which it widens, a half to four
-    fifths. The backward of one row of some ten tokens, where dispatch is the cost, takes up to a fifth
-    more.
+    fifths. Of 2 to 32 tokens (batch 1 to 64, 8 heads, K = 32 and 64) a call and its backward take 0.4 to 1.1
+    times what one block takes; of one row, where dispatch is the cost, 0.3 ms in either form.
 
     Elsewhere a row that fits one block is `parallel`; a longer one is `chunk`, cut evenly. A block has 64
     tokens (bfloat16 without decay: 128), halved until its similarities and its keys fit a core's
