@@ -1,5 +1,7 @@
 """`pytest --linsight-conformance`: a law is a test, through pytest itself in a folder of somebody else."""
 
+import contextlib
+import io
 import os
 import re
 import subprocess
@@ -12,14 +14,24 @@ from linsight.conformance import LAWS
 
 # PYTEST_ variables are of the pytest that runs this file.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+# What the outer pytest has imported the inner one cannot rewrite, and what faults is the outer one's to tell.
+INNER = ["-p", "no:cacheprovider", "-p", "no:faulthandler", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
 
 
 def run(*arguments: str, code: int) -> str:
-    """What pytest prints in the current folder."""
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, env=ENVIRONMENT)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout
+    """What pytest prints in the current folder, called in this process."""
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
+        for name in os.environ.keys() - ENVIRONMENT.keys():
+            patch.delenv(name)
+        found = pytest.main([*INNER, "--import-mode=importlib", *arguments])
+    assert found == code, printed.getvalue()
+    return printed.getvalue()
+
+
+def start(*command: str) -> subprocess.CompletedProcess[str]:
+    """A Python of its own, as a user has it."""
+    command = (sys.executable, *command)
+    return subprocess.run(command, capture_output=True, text=True, timeout=280, env=ENVIRONMENT)
 
 
 def options(*factories: str) -> list[str]:
@@ -75,7 +87,11 @@ def test_promises_count_under_runxfail(modules: Path) -> None:
 
 
 def test_workers_of_xdist_share_the_laws(modules: Path) -> None:
-    printed = run(*options("mean", "tolerated"), "-k", "prefix or split", "-n", "2", "-v", code=0)
+    """The real command, and processes that it starts."""
+    line = ["-m", "pytest", "-p", "no:cacheprovider", *options("mean", "tolerated"), "-k", "prefix or split"]
+    done = start(*line, "-n", "2", "-v")
+    printed = done.stdout
+    assert done.returncode == 0, printed + done.stderr
     assert "1 passed, 2 skipped, 1 xfailed" in printed
     assert "PASSED mine.py:mean::prefix" in printed
 
@@ -98,8 +114,7 @@ def test_a_factory_that_fails_is_shown_where(modules: Path) -> None:
 
 
 def test_no_seed_at_all_is_refused(modules: Path) -> None:
-    command = [sys.executable, "-m", "pytest", "--linsight-seeds=0"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=ENVIRONMENT)
+    done = start("-m", "pytest", "--linsight-seeds=0")
     assert done.returncode == 4
     assert "argument --linsight-seeds: expected at least 1, got 0" in done.stderr
 
@@ -108,6 +123,5 @@ def test_no_seed_at_all_is_refused(modules: Path) -> None:
 def test_a_start_of_pytest_loads_nothing_slow(code: str, modules: Path) -> None:
     slow = ("torch", "tyro", "linsight.conformance")
     show = f"import sys; print([name for name in {slow} if name in sys.modules])"
-    command = [sys.executable, "-c", f"{code}; {show}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=ENVIRONMENT)
+    done = start("-c", f"{code}; {show}")
     assert done.stdout.endswith("[]\n"), done.stdout + done.stderr
