@@ -18,7 +18,7 @@ from linsight.kernels.cpu import library
 
 LEVELS = kernels.cpu.levels()
 pytestmark = pytest.mark.skipif(not LEVELS, reason=f"no library: {kernels.cpu.why_not()}")
-SHAPES = {1: (5, 3), 2: (1, 1), 31: (16, 16), 32: (17, 33), 33: (3, 40), 65: (40, 20), 131: (8, 18)}
+SHAPES = {1: (5, 3), 2: (1, 1), 31: (17, 33), 32: (16, 16), 33: (3, 40), 65: (40, 20)}
 """Features and values by length: around a kernel's 32 steps and its 16 lanes, and apart from them."""
 CLOSE = 1e-6
 """Some rounding errors of float32; twice that of decays, whose gradients are differences, and ten times that
@@ -58,7 +58,7 @@ def test_outputs_state_and_all_gradients_are_those_of_float64(level: str, decay:
 @pytest.mark.parametrize("read", READS)
 @pytest.mark.parametrize("decay", DECAYS)
 def test_so_are_they_when_normalised(level: str, decay: str, read: str) -> None:
-    for length in (2, 31, 33):
+    for length in (2, 33):
         call, expected = exact(decay, read, length, normalise=True)
         with kernels.cpu.at_level(level):
             assert_close(results(call, "compiled"), expected, 2 * CLOSE)
@@ -68,7 +68,7 @@ def test_so_are_they_when_normalised(level: str, decay: str, read: str) -> None:
 @pytest.mark.parametrize("normalise", [False, True])
 def test_gradients_of_one_output_alone_and_without_a_state(of: str, normalise: bool) -> None:
     for decay, read in itertools.product(DECAYS, READS):
-        call = case(37, decay, read, dtype=torch.float32, normalise=normalise, state=False)
+        call = case(33, decay, read, dtype=torch.float32, normalise=normalise, state=False)
         assert_close(results(call, "compiled", of=of), results(call.to(torch.float64), of=of), 2 * CLOSE)
 
 
@@ -76,7 +76,7 @@ def test_gradients_of_one_output_alone_and_without_a_state(of: str, normalise: b
 @pytest.mark.parametrize("decay", DECAYS[1:])
 def test_strong_decays_leave_accurate_gradients_of_their_own(decay: str, read: str) -> None:
     """Of e^-12 a token: a difference of sums over later tokens would hold nothing but their rounding."""
-    call = case(70, decay, read, dtype=torch.float32)
+    call = case(35, decay, read, dtype=torch.float32)
     call.log_decay.sub_(12)
     found, expected = results(call, "compiled"), results(call.to(torch.float64))
     assert relative_error(found["grad of log_decay"], expected["grad of log_decay"]) < 2e-6
