@@ -205,6 +205,22 @@ def test_nan_goes_in_and_comes_out(level: str, name: str) -> None:
         assert torch.equal(got.isnan(), expected.isnan())
 
 
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_exponential_is_exact_to_two_units_and_at_its_ends(level: str) -> None:
+    """States of 1 that are not written to: the final state is the decay itself."""
+    x = -torch.cat([torch.logspace(-30, 1.83, 2000), torch.linspace(0, 69, 2000)])
+    ends = torch.tensor([0.0, -0.0, -69.5, -1e4, -3e38, -torch.inf, torch.nan])
+    decay = torch.cat([x, ends])[None, None, None]
+    zeros, ones = torch.zeros_like(decay), torch.ones(1, 1, decay.shape[-1], 1)
+    with kernels.cpu.at_level(level):
+        _, state = ops.linear_attention(
+            zeros, zeros, zeros[..., :1], decay, initial_state=ones, form="compiled"
+        )
+    found, exact = state.flatten(), x.double().exp()
+    assert ((found[: len(x)].double() - exact).abs() <= 2 * 2.0**-23 * exact).all()
+    assert found[len(x) :].nan_to_num(7.0).tolist() == [1, 1, 0, 0, 0, 0, 7]
+
+
 @pytest.mark.parametrize("sizes", [(0, 3, 4, 2), (2, 3, 0, 2), (2, 3, 4, 0), (2, 0, 4, 2)])
 def test_empty_sizes_give_empty_results_and_gradients(sizes: tuple) -> None:
     batch, length, features, values = sizes
