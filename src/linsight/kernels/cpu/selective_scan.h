@@ -57,9 +57,12 @@ INLINE void scatter(float *to, const Vector *h, const Scan &s, const Channels &c
       to[(c.row * s.channels + c.first + i) * s.states + n] = ((const float *)(h + n))[i];
 }
 
+// A / log 2, so that decays are powers of two.
 INLINE void rates(Vector *A, const Scan &s, const Channels &c) {
-  for (int64_t n = 0; n < s.states; ++n) A[n] = load(s.A + n * s.channels + c.first, c.count);
+  for (int64_t n = 0; n < s.states; ++n) A[n] = load(s.A + n * s.channels + c.first, c.count) * LOG2E;
 }
+
+constexpr int64_t AHEAD = 8;  // tokens
 
 static void forward(const Scan &s, const Channels &c, float *scratch) {
   const int64_t N = s.states;
@@ -69,13 +72,19 @@ static void forward(const Scan &s, const Channels &c, float *scratch) {
   const Vector D = s.D ? load(s.D + c.first, c.count) : Vector{};
   for (int64_t t = 0; t < s.length; ++t) {
     if (s.checkpoints && t % s.interval == 0) memcpy(checkpoint(s, c, t / s.interval), h, N * sizeof(Vector));
+    // Tokens are often pages apart, where the processor foresees nothing.
+    if (t + AHEAD < s.length) {
+      __builtin_prefetch(s.u + c.row * s.u_row + (t + AHEAD) * s.u_token + c.first);
+      __builtin_prefetch(s.delta + c.row * s.delta_row + (t + AHEAD) * s.delta_token + c.first);
+      __builtin_prefetch(s.y + (c.row * s.length + t + AHEAD) * s.channels + c.first, 1);
+    }
     const Vector u = load(s.u + c.row * s.u_row + t * s.u_token + c.first, c.count);
     const Vector delta = load(s.delta + c.row * s.delta_row + t * s.delta_token + c.first, c.count);
     const float *B = s.B + c.row * s.B_row + t * s.B_token, *C = s.C + c.row * s.C_row + t * s.C_token;
     const Vector write = delta * u;
     Vector y = D * u;
     for (int64_t n = 0; n < N; ++n) {
-      h[n] = exponential(delta * A[n]) * h[n] + write * B[n];
+      h[n] = two_to(delta * A[n]) * h[n] + write * B[n];
       y += h[n] * C[n];
     }
     store(s.y + (c.row * s.length + t) * s.channels + c.first, y, c.count);
@@ -115,7 +124,7 @@ static void again(const Scan &s, const Channels &c, const Adjoints &a, int64_t s
     const Vector write = delta * u, *before = a.h + k * N;
     Vector *after = a.h + (k + 1) * N, *decays = a.decays + k * N;
     for (int64_t n = 0; n < N; ++n) {
-      decays[n] = exponential(delta * a.A[n]);
+      decays[n] = two_to(delta * a.A[n]);
       after[n] = decays[n] * before[n] + write * B[n];
     }
   }
@@ -149,7 +158,7 @@ static void adjoint(const Scan &s, const Channels &c, const Adjoints &a, int64_t
     a.dD[member] += dy * u;
     const int64_t here = (c.row * s.length + t) * s.channels + c.first;
     store(s.du + here, dwrite * delta + D * dy, c.count);
-    store(s.ddelta + here, dwrite * u + dstep, c.count);
+    store(s.ddelta + here, dwrite * u + dstep * LOG2, c.count);
   }
 }
 
