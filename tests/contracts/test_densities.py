@@ -18,7 +18,7 @@ TOYS = [
     Toy(2, 4, (2, 4), "both"),
     Toy(2, 4, (1, 1), "both", "softmax"),
     Toy(2, 4, (2, 2), "none", "softmax"),
-    Toy(3, 4, (1, 1), "both"),
+    Toy(3, 3, (1, 1), "both"),
     Toy(3, 4, (3, 2), "first"),
     Toy(3, 4, (1, 2), "none"),
     Toy(3, 4, (1, 4), "last", "softmax"),

@@ -1,4 +1,4 @@
-"""Densities small enough to enumerate: every image of 8 or 12 bits, a law to learn, chi-square of samples."""
+"""Densities small enough to enumerate: every image of 8 to 12 bits, a law to learn, chi-square of samples."""
 
 import functools
 import itertools
@@ -133,7 +133,7 @@ def pixels(kind: str, **options: object) -> list[Toy]:
     chosen = tuple(options.items())
     toys = [
         *(Toy(2, 4, (1, 1), label, kind=kind, options=chosen) for label in ("none", "first", "last")),
-        Toy(3, 4, (1, 1), "both", kind=kind, options=chosen),
+        Toy(3, 3, (1, 1), "both", kind=kind, options=chosen),
     ]
     if not isinstance(densities.config(kind), OrderedPixelConfig):
         return [*toys, Toy(2, 4, (1, 1), "both", kind=kind, options=chosen)]
@@ -141,7 +141,7 @@ def pixels(kind: str, **options: object) -> list[Toy]:
     return [
         *toys,
         Toy(2, 4, (1, 1), "both", kind=kind, options=random),
-        Toy(3, 4, (1, 1), "none", kind=kind, options=random),
+        Toy(3, 3, (1, 1), "none", kind=kind, options=random),
     ]
 
 

@@ -1,7 +1,10 @@
-"""Trains small tasks without batch statistics: `torchrun ranked_training.py FOLDER STEPS FAULT STRATEGY ...`.
+"""Trains small tasks without batch statistics.
 
-One run for each strategy, in FOLDER/STRATEGY. FAULT is `none`; `dropout`, with dropout and a pause; `nan`, no
-finite loss on the last rank at step 6; `compiled` and `eager`, one model with torch.compile and without.
+`python ranked_training.py RANKS RESTARTS FOLDER STEPS FAULT STRATEGY ...`
+
+One run for each strategy, in FOLDER/STRATEGY. The agent of torchrun starts the ranks, forks of this process,
+so that all they need is loaded once. FAULT is `none`; `dropout`, with dropout and a pause; `nan`, no finite
+loss on the last rank at step 6; `compiled` and `eager`, one model with torch.compile and without.
 """
 
 import os
@@ -9,6 +12,7 @@ import sys
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from toy_training import ToyTask, toy_run
 
 from linsight.mixers import config as mixer
@@ -111,10 +115,10 @@ def ranked_task(config, fault: str = "none"):
     return TASKS[fault](config.task)
 
 
-if __name__ == "__main__":
-    folder, steps, fault, *strategies = sys.argv[1:]
+def train(folder: str, steps: int, fault: str, strategies: list[str]) -> None:
+    """What every rank does."""
     torch.set_num_threads(1)
-    config = ranked_run(int(steps), fault)
+    config = ranked_run(steps, fault)
     for strategy in strategies:
         ranks = Ranks.here(strategy)  # pyright: ignore[reportArgumentType]
         try:
@@ -127,3 +131,18 @@ if __name__ == "__main__":
         except RuntimeError as error:
             print(error, file=sys.stderr)
             sys.exit(3)
+
+
+if __name__ == "__main__":
+    ranks, restarts, folder, steps, fault, *strategies = sys.argv[1:]
+    launch = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=int(ranks),
+        max_restarts=int(restarts),
+        monitor_interval=0.2,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        start_method="fork",
+    )
+    elastic_launch(launch, train)(folder, int(steps), fault, strategies)

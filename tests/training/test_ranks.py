@@ -36,12 +36,11 @@ TIME_LIMIT = 200
 def start(
     folder: Path, fault: str = "none", *strategies: str, ranks: int = 2, restarts: int = 4
 ) -> subprocess.Popen:
-    """Twelve steps by each strategy, in processes that torchrun starts."""
+    """Twelve steps by each strategy, in processes that the agent of torchrun starts."""
     here = Path(ranked_training.__file__)
     places = os.pathsep.join([str(here.parent), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-    command += [f"--max-restarts={restarts}", "--monitor-interval=0.2", str(here)]
-    command += [str(folder), str(STEPS), fault, *(strategies or ["ddp"])]
+    command = [sys.executable, str(here), str(ranks), str(restarts), str(folder), str(STEPS), fault]
+    command += strategies or ["ddp"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": places}
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
 
@@ -153,7 +152,7 @@ def test_kill_9_of_one_rank_changes_nothing(tmp_path):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    os.kill(_worker(process.pid, "1"), signal.SIGKILL)
+    os.kill(_workers(process.pid)[1], signal.SIGKILL)
     said = finish(process)
     assert process.returncode == 0, said
     assert "resumed after step" in said
@@ -229,13 +228,9 @@ def test_ranks_that_start_again_do_not_meet_the_dead(monkeypatch):
     assert len(set(names)) == 3
 
 
-def _worker(launcher: int, rank: str) -> int:
-    """The process that this launcher started as a rank."""
-    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
-    for child in children:
-        if f"RANK={rank}".encode() in Path(f"/proc/{child}/environ").read_bytes().split(b"\0"):
-            return int(child)
-    raise AssertionError(f"no rank {rank} among {children}")
+def _workers(launcher: int) -> list[int]:
+    """The processes that this launcher has started, by rank."""
+    return list(map(int, Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()))
 
 
 def test_shares_must_be_equal():

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from linsight.cli.parsing import parse
-from linsight.cli.predicting import PredictOptions, files_in, read_picture, trained, write_files
+from linsight.cli.predicting import PredictOptions, files_in, read_picture, seen, trained, write_files
 
 __all__ = ["Options", "run"]
 
@@ -68,10 +68,7 @@ def run(arguments: Sequence[str]) -> int:
     write_files({picture_file: png_of(drawn), results_file: content.encode()})
     if options.json:
         told = {
-            "image": str(options.image),
-            "run": str(found.folder),
-            "height": size[0],
-            "width": size[1],
+            **seen(options, found, image),
             "objects": shown,
             "picture": str(picture_file),
             "detections": str(results_file),

@@ -10,7 +10,7 @@ from typing import Annotated
 from tyro.conf import arg
 
 from linsight.cli.parsing import parse
-from linsight.cli.predicting import PredictOptions, box_in, files_in, read_picture, trained, write_files
+from linsight.cli.predicting import PredictOptions, box_in, files_in, read_picture, seen, trained, write_files
 
 __all__ = ["Options", "run"]
 
@@ -61,10 +61,7 @@ def run(arguments: Sequence[str]) -> int:
     sigma = None if found.sigma is None else dict(zip(degrees, found.sigma, strict=True))
     if options.json:
         told = {
-            "image": str(options.image),
-            "run": str(made.folder),
-            "height": image.shape[0],
-            "width": image.shape[1],
+            **seen(options, made, image),
             "box": None if box is None else list(box),
             "degrees": {name: round(math.degrees(one), 4) for name, one in degrees.items()},
             "sigma_degrees": sigma and {name: round(math.degrees(one), 4) for name, one in sigma.items()},

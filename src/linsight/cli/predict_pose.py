@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from tyro.conf import arg
 
 from linsight.cli.parsing import parse
-from linsight.cli.predicting import PredictOptions, box_in, files_in, read_picture, trained, write_files
+from linsight.cli.predicting import PredictOptions, box_in, files_in, read_picture, seen, trained, write_files
 
 __all__ = ["Options", "run"]
 
@@ -56,10 +56,7 @@ def run(arguments: Sequence[str]) -> int:
         rows.append(row if found.sigma is None else {**row, "sigma": _rounded(found.sigma[joint])})
     if options.json:
         told = {
-            "image": str(options.image),
-            "run": str(made.folder),
-            "height": image.shape[0],
-            "width": image.shape[1],
+            **seen(options, made, image),
             "box": None if box is None else list(box),
             "joints": rows,
             "picture": str(file),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from linsight.cli.parsing import parse
-from linsight.cli.predicting import PredictOptions, files_in, png, read_picture, trained, write_files
+from linsight.cli.predicting import PredictOptions, files_in, png, read_picture, seen, trained, write_files
 
 __all__ = ["Options", "run"]
 
@@ -60,12 +60,8 @@ def run(arguments: Sequence[str]) -> int:
     names = ("background", *map(str, range(10)))
     shares = {name: float(count / mask.size) for name, count in zip(names, counts, strict=True) if count}
     if options.json:
-        height, width = mask.shape
         told = {
-            "image": str(options.image),
-            "run": str(found.folder),
-            "height": height,
-            "width": width,
+            **seen(options, found, image),
             "shares": shares,
             "mask": str(mask_file),
             "overlay": str(overlay_file),

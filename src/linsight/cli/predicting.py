@@ -4,7 +4,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from linsight.training.run import Run
 
-__all__ = ["PredictOptions", "box_in", "files_in", "png", "read_picture", "trained", "write_files"]
+__all__ = ["PredictOptions", "box_in", "files_in", "png", "read_picture", "seen", "trained", "write_files"]
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,12 @@ def files_in(options: PredictOptions, run: "Run", *suffixes: str) -> list[Path]:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--out: expected a folder, got the file {folder}")
     return [folder / f"{options.image.stem}-{suffix}" for suffix in suffixes]
+
+
+def seen(options: PredictOptions, run: "Run", picture: "np.ndarray") -> dict[str, Any]:
+    """What was looked at, and by what, for `--json`."""
+    height, width = picture.shape[:2]
+    return {"image": str(options.image), "run": str(run.folder), "height": height, "width": width}
 
 
 def png(picture: "np.ndarray", palette: "np.ndarray | None" = None) -> bytes:

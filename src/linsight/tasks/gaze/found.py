@@ -13,6 +13,7 @@ from linsight.models.vision import GazeNet
 from linsight.models.vision.codecs import Codec, ScaledCodec, VonMisesFisher
 from linsight.ops import angular_error, to_vector
 from linsight.tasks.base import Progress
+from linsight.tasks.joining import joined
 
 __all__ = ["Found", "angle", "deviations", "find"]
 
@@ -111,7 +112,7 @@ def find(
         )
         if progress:
             progress(what, min(first + BATCH, len(persons)), len(persons))
-    return _joined(parts)
+    return joined(parts)
 
 
 def deviations(codec: Codec, sigma: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
@@ -121,15 +122,3 @@ def deviations(codec: Codec, sigma: Float[Tensor, "*batch 2"]) -> Float[Tensor, 
 
 def _angles(pairs: Float[Tensor, "batch 1 2"]) -> Float[Tensor, "batch 2"]:
     return pairs[:, 0].double().cpu()
-
-
-def _joined(parts: list[Found]) -> Found:
-    def cat(name: str) -> Tensor | None:
-        found = [getattr(part, name) for part in parts]
-        return None if found[0] is None else torch.cat(found)
-
-    eyes = EyeSamples(*(torch.cat(one) for one in zip(*(part.eyes for part in parts), strict=True)))
-    outputs = {name: torch.cat([part.outputs[name] for part in parts]) for name in parts[0].outputs}
-    names = ("angles", "mirrored", "flipped", "sigma", "level", "nll")
-    seconds = float(np.median([part.seconds for part in parts]))
-    return Found(eyes=eyes, outputs=outputs, seconds=seconds, **{name: cat(name) for name in names})  # pyright: ignore[reportArgumentType]

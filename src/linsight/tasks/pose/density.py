@@ -1,6 +1,7 @@
 """The density of labels that a codec has learnt, in the unit of the law that made them."""
 
 import copy
+import functools
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 from linsight.data.keypoint_noise import AnyKeypointNoise, log_density
 from linsight.data.people import PAIRS
 from linsight.models.vision.codecs import ScaledCodec
-from linsight.tasks.densities_beside import densities_beside, square_grid
+from linsight.tasks import densities_beside as beside
 from linsight.tasks.exhibits import Curves, Grid
 from linsight.tasks.pose.found import Found
 from linsight.tasks.pose.samples import Labelled
@@ -20,6 +21,7 @@ __all__ = ["densities_together", "density_exhibits", "law_density", "learnt_dens
 
 CELLS = 41
 JOINTS = 64  # that the mean is over
+REACH = (0.02, 1.0)  # most of the labels are in the picture, and the peak is wider than a cell
 ABOUT = (
     "The law is about the truth. What was learnt is the mean over {} joints of the density about what was "
     "found, and so wider than the law by what the network itself is wrong. The unit is the larger side of "
@@ -41,17 +43,7 @@ def learnt_density(
         points: r.
         chosen: (people, joints), numbers of as many joints.
     """
-    height, width = found.people.image.shape[2:]
-    sides = torch.tensor([width, height], dtype=torch.float64)
-    sigma = found.outputs["sigma"].expand(*found.xy.shape[:2], -1)[chosen]
-    scale = found.people.reference[chosen[0], None] / sides  # S / (W, H) of each joint
-    total = torch.zeros(len(points), dtype=torch.float64)
-    with torch.no_grad():
-        for one, spread in zip(scale, sigma, strict=True):
-            error = (-points * one).to(spread.dtype)
-            log = -codec.nlls(error, spread.expand_as(error)).double() + one.log().sum()
-            total += log.exp()
-    return total / len(sigma)
+    return beside.learnt_density(codec, *_scales(found, chosen), points)
 
 
 def law_density(
@@ -77,13 +69,19 @@ def density_exhibits(codec: ScaledCodec, found: Found, law: AnyKeypointNoise) ->
     """The law, what was learnt, and what labels really are about what was found; marginals below."""
     people = found.people
     offset = ((people.labels - found.xy) / people.reference[:, None, None])[found.counted]
-    reach, chosen = _reach(offset), _some(found)
-    shown = _pictured({"learnt": (codec, found)}, law, reach, chosen)
-    edges = np.linspace(-reach, reach, CELLS + 1)
-    counts, _, _ = np.histogram2d(offset[:, 1].numpy(), offset[:, 0].numpy(), bins=(edges, edges))
-    shown["labels"] = counts / len(offset) / (2 * reach / CELLS) ** 2
-    note = f"{ABOUT.format(len(chosen[0]))} Labels are those of all joints, about what was found."
-    return densities_beside(shown, reach, axes=("x", "y"), unit="sides", note=note)
+    chosen = _some(found)
+    sigma, scale = _scales(found, chosen)
+    return beside.learnt_beside(
+        copy.deepcopy(codec).cpu(),
+        sigma,
+        scale,
+        offset,
+        None if law.kind == "none" else functools.partial(law_density, law, people, chosen=chosen),
+        axes=("x", "y"),
+        unit="sides",
+        within=REACH,
+        note=f"{ABOUT.format(len(chosen[0]))} Labels are those of all joints, about what was found.",
+    )
 
 
 def densities_together(
@@ -93,10 +91,11 @@ def densities_together(
     found = next(iter(learnt.values()))[1]
     people = found.people
     about = people.truth if law.kind != "none" else found.xy
-    reach = _reach(((people.labels - about) / people.reference[:, None, None])[found.counted])
+    offset = ((people.labels - about) / people.reference[:, None, None])[found.counted]
+    reach = float(torch.quantile(offset.abs(), 0.98).clamp(*REACH))
     chosen = _some(found)
     note = ABOUT.format(len(chosen[0]))
-    return densities_beside(
+    return beside.densities_beside(
         _pictured(learnt, law, reach, chosen), reach, axes=("x", "y"), unit="sides", note=note
     )
 
@@ -107,7 +106,7 @@ def _pictured(
     reach: float,
     chosen: tuple[Tensor, Tensor],
 ) -> dict[str, np.ndarray]:
-    points = torch.from_numpy(square_grid(reach, CELLS)).reshape(-1, 2)
+    points = torch.from_numpy(beside.square_grid(reach, CELLS)).reshape(-1, 2)
     shown: dict[str, Tensor] = {}
     if law.kind != "none":
         people = next(iter(learnt.values()))[1].people
@@ -117,9 +116,12 @@ def _pictured(
     return {name: one.reshape(CELLS, CELLS).numpy() for name, one in shown.items()}
 
 
-def _reach(offset: Tensor) -> float:
-    """Most of the labels are in the picture, and the peak is wider than a cell."""
-    return float(torch.quantile(offset.abs(), 0.98).clamp(0.02, 1.0))
+def _scales(found: Found, chosen: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """(joints, 2) of the chosen: sigma in crops, and S / (W, H)."""
+    height, width = found.people.image.shape[2:]
+    sides = torch.tensor([width, height], dtype=torch.float64)
+    sigma = found.outputs["sigma"].expand(*found.xy.shape[:2], -1)[chosen]
+    return sigma, found.people.reference[chosen[0], None] / sides
 
 
 def _some(found: Found) -> tuple[Tensor, Tensor]:

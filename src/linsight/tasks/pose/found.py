@@ -14,6 +14,7 @@ from linsight.data.people import PAIRS
 from linsight.models.vision import KeypointNet
 from linsight.models.vision.codecs import ScaledCodec
 from linsight.tasks.base import Progress, Split
+from linsight.tasks.joining import joined
 from linsight.tasks.pose.samples import Labelled, labelled
 
 __all__ = ["SEED", "Found", "find"]
@@ -96,16 +97,4 @@ def find(
         )
         if progress:
             progress(f"{split} people", min(first + BATCH, count), count)
-    return _joined(parts)
-
-
-def _joined(parts: list[Found]) -> Found:
-    def cat(name: str) -> Tensor | None:
-        found = [getattr(part, name) for part in parts]
-        return None if found[0] is None else torch.cat(found)
-
-    people = Labelled(*(torch.cat(one) for one in zip(*(part.people for part in parts), strict=True)))
-    outputs = {name: torch.cat([part.outputs[name] for part in parts]) for name in parts[0].outputs}
-    names = ("xy", "flipped", "score", "counted", "level", "nll")
-    seconds = float(np.median([part.seconds for part in parts]))
-    return Found(people=people, outputs=outputs, seconds=seconds, **{name: cat(name) for name in names})  # pyright: ignore[reportArgumentType]
+    return joined(parts)
