@@ -171,9 +171,10 @@ def test_an_evaluation_shows_classes_confusion_and_mistakes_first():
     ink = (Oracle("test", 12).target > 0).flatten(1).sum(1).tolist()
     worst = sorted(range(12), key=lambda scene: -ink[scene])[:6]
     captions = [picture.caption for picture in mistakes.pictures]
-    assert captions[::3] == [f"scene {scene}" for scene in worst]
-    assert captions[2::3] == [f"none: {ink[scene]} px wrong" for scene in worst]
-    assert [picture.caption for picture in examples.pictures][::3] == [f"scene {scene}" for scene in range(6)]
+    assert captions[::3] == [f"scene {scene}:\n{ink[scene]} px wrong" for scene in worst]
+    assert captions[2::3] == ["none"] * 6
+    first = [picture.caption for picture in examples.pictures][::3]
+    assert first == [f"scene {scene}:\n{ink[scene]} px wrong" for scene in range(6)]
     truth = [
         " ".join(map(str, sorted(set(s.labels.tolist())))) for s in Scenes().scenes("test", np.arange(6))
     ]

@@ -29,10 +29,11 @@ def triptychs(
         image = scene.image / 255.0
         found = np.flatnonzero(np.bincount(mask.ravel(), minlength=11)[1:] >= 20)
         truth = overlaid(image, scene.semantic.astype(np.int64))
+        caption = f"scene {number}:\n{pixels:.0f} px wrong"
         pictures += [
-            Picture(np.ascontiguousarray(image.transpose(1, 2, 0)), f"scene {number}"),
+            Picture(np.ascontiguousarray(image.transpose(1, 2, 0)), caption),
             Picture(truth, _digits(sorted(set(scene.labels.tolist())))),
-            Picture(overlaid(image, mask), f"{_digits(found.tolist())}: {pixels:.0f} px wrong"),
+            Picture(overlaid(image, mask), _digits(found.tolist())),
         ]
     return tuple(pictures)
 

@@ -15,9 +15,9 @@ def segment_default() -> RunConfig:
     """Scenes of 96 x 96 by a U-Net over linear attention, in 5 minutes of two cores; LOG.md has more."""
     return RunConfig(
         version=RunConfig.VERSION,
-        task=SegmentConfig(model=_model((48, 96, 192), (1, 1, 1)), background_weight=0.2),
+        task=SegmentConfig(model=_model((32, 64, 128), (1, 1, 1)), background_weight=0.2),
         training=TrainingConfig(
-            steps=3000,
+            steps=5000,
             batch_size=8,
             optimizer=MuonConfig(lr=1.2e-2, betas=(0.9, 0.99), weight_decay=0.05),
             schedule=WarmupCosineConfig(warmup_steps=50, final=0.02),
