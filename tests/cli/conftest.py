@@ -46,9 +46,19 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def digits(shared: Path) -> Path:
+    """A folder of digits for `--data`."""
+    folder = shared / "digits"
+    with FileLock(shared / "digits.lock"):
+        if not folder.exists():
+            _write_digits(folder)
+    return folder
+
+
 def _write_digits(folder: Path) -> None:
     """IDX files in MNIST's layout: 36 and 12 noisy images of 28 x 28 in 10 classes."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir()
     random = np.random.default_rng(0)
     for part, count in (("train", 36), ("t10k", 12)):
         labels = (np.arange(count) % 10).astype(np.uint8)
@@ -60,9 +70,9 @@ def _write_digits(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def small(shared: Path) -> list[str]:
+def small(digits: Path) -> list[str]:
     """The options of a run of three steps on digits made for it."""
-    return ["--data", str(shared / "digits"), *SMALL]
+    return ["--data", str(digits), *SMALL]
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +81,6 @@ def trained(linsight: Command, small: list[str], shared: Path) -> Path:
     folder, printed = shared / "run", shared / "stdout.txt"
     with FileLock(shared / "lock"):
         if not printed.exists():
-            _write_digits(shared / "digits")
             done = linsight("train", "generate", "--run", folder, *small)
             assert done.returncode == 0, done.stderr
             printed.write_text(done.stdout)

@@ -107,12 +107,16 @@ class Masks:
         first = pieces.offsets[full]
         base = np.repeat(pieces.base[full], np.diff(pieces.offsets)[full])
         height = np.repeat(self.height[full], np.diff(pieces.offsets)[full])
-        left, top = np.divmod(pieces.start - base, height)
-        right, bottom = np.divmod(pieces.end - base - 1, height)
-        wraps = right > left
+        # A division is most of the time of all this: one for an interval, and one for a mask.
+        start, last = pieces.start - base, pieces.offsets[full + 1] - 1
+        left = start // height
+        top = start - left * height
+        bottom = top + (pieces.end - pieces.start) - 1
+        wraps = bottom >= height
+        right = (pieces.end[last] - 1 - pieces.base[full]) // self.height[full]
         top, bottom = np.where(wraps, 0, top), np.where(wraps, height - 1, bottom)
         boxes[full, 0], boxes[full, 1] = left[first], np.minimum.reduceat(top, first)
-        boxes[full, 2] = right[pieces.offsets[full + 1] - 1] - boxes[full, 0] + 1
+        boxes[full, 2] = right - boxes[full, 0] + 1
         boxes[full, 3] = np.maximum.reduceat(bottom, first) - boxes[full, 1] + 1
         return boxes.astype(np.float64)
 
@@ -163,7 +167,8 @@ class Pieces:
         # Runs of a mask sum to its pixels, so the running sum over all masks is the numbering.
         ends = np.cumsum(masks.counts)
         # Foreground runs are those at odd places of their mask.
-        odd = np.arange(len(ends)) & 1 != np.repeat(masks.offsets[:-1] & 1, lengths)
+        odd = np.repeat(masks.offsets[:-1] & 1 == 1, lengths)
+        odd[1::2] ^= True
         filled = np.flatnonzero(odd & (masks.counts > 0))
         end = ends[filled]
         start = end - masks.counts[filled]
