@@ -105,18 +105,18 @@ def test_what_cannot_be_compared_is_refused(line, message, capsys, tmp_path, mon
 
 def test_models_are_compared_each_with_its_own_options(tmp_path, capsys, digits):
     """Two kinds in one table, with what this task measures besides: bits of the code, speed of drawing."""
-    line = ["--over", "model", "--models", "fvsbn,made", "--preset", "tiny", "--run", str(tmp_path)]
+    line = ["--over", "model", "--models", "fvsbn,sequence", "--preset", "tiny", "--run", str(tmp_path)]
     tail = ["--data", str(digits), "--training.steps", "2", "--training.batch-size", "4"]
     tail += ["--validate-images", "4", "--training.precision", "float32"]
     assert main(["compare", "generate", *line, "--progress", "none", "--", *tail]) == 0
     table = capsys.readouterr().out.splitlines()
     assert "coded bits per image" in table[0]
     assert "sampled images per second" in table[0]
-    assert {row.split()[0] for row in table[1:3]} == {"fvsbn", "made"}
+    assert {row.split()[0] for row in table[1:3]} == {"fvsbn", "sequence"}
     found = {m["name"]: m for m in json.loads((tmp_path / "numbers.json").read_text())["found"]}
     assert found["fvsbn"]["state_bytes"] == 4 * (784 + 10)
     assert found["fvsbn"]["parameters"] == 794 * (784 + 1 + 11)
-    assert found["made"]["state_bytes"] > 0
+    assert found["sequence"]["state_bytes"] > 0
     assert "nats per image" in (tmp_path / "report.html").read_text()
 
 

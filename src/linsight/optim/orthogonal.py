@@ -25,7 +25,7 @@ def orthogonal(
     Args:
         matrix: Of any size; its shorter side becomes the rows of X.
         coefficients: a, b, c.
-        iterations: How often.
+        iterations: How often, at least once.
         eps: Least norm that is divided by.
         dtype: In which all of it is computed, and the result is returned.
 
@@ -57,15 +57,20 @@ def _by_products(x: Tensor, coefficients: tuple[float, float, float], iterations
     All of them are polynomials in the first A, so they commute. Squares of singular values need the digits
     that bfloat16 has not.
     """
-    a, b, c = coefficients
     gram = x @ x.T
-    total = torch.eye(len(x), dtype=x.dtype, device=x.device)
-    for _ in range(iterations):
-        factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
-        factor.diagonal().add_(a)
-        total = factor @ total
+    total = factor = _polynomial(gram, coefficients)
+    for _ in range(iterations - 1):
         gram = factor @ gram @ factor
+        factor = _polynomial(gram, coefficients)
+        total = factor @ total
     return total @ x
+
+
+def _polynomial(gram: Tensor, coefficients: tuple[float, float, float]) -> Tensor:
+    a, b, c = coefficients
+    factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+    factor.diagonal().add_(a)
+    return factor
 
 
 class OrthogonalSteps(torch.optim.Muon):

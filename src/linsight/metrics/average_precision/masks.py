@@ -107,13 +107,13 @@ class Masks:
         first = pieces.offsets[full]
         base = np.repeat(pieces.base[full], np.diff(pieces.offsets)[full])
         height = np.repeat(self.height[full], np.diff(pieces.offsets)[full])
-        # A division is most of the time of all this: one for an interval, and one for a mask.
-        start, last = pieces.start - base, pieces.offsets[full + 1] - 1
+        start = pieces.start - base
         left = start // height
         top = start - left * height
         bottom = top + (pieces.end - pieces.start) - 1
         wraps = bottom >= height
-        right = (pieces.end[last] - 1 - pieces.base[full]) // self.height[full]
+        last = pieces.end[pieces.offsets[full + 1] - 1] - 1 - pieces.base[full]
+        right = last // self.height[full]
         top, bottom = np.where(wraps, 0, top), np.where(wraps, height - 1, bottom)
         boxes[full, 0], boxes[full, 1] = left[first], np.minimum.reduceat(top, first)
         boxes[full, 2] = right - boxes[full, 0] + 1

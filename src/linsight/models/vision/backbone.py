@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from linsight.config import Config
 from linsight.models.sequence import SequenceConfig
-from linsight.models.vision.parts import ChannelNorm, padded_to_even
+from linsight.models.vision.parts import ChannelNorm, padded_to_even, require_channels
 from linsight.models.vision.stage import Positions, Scan, Stage
 from linsight.nn.upsampling import IndexedMaxPool
 
@@ -130,10 +130,7 @@ class PyramidBackbone(nn.Module):
         Raises:
             ValueError: Images of other channels.
         """
-        if images.shape[1] != self.config.in_channels:
-            raise ValueError(
-                f"images: expected {self.config.in_channels} channels on axis 1, got {tuple(images.shape)}"
-            )
+        require_channels(images, self.config.in_channels)
         x = images
         for halve in self.stem:
             x = halve(padded_to_even(x))

@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["ChannelNorm", "convolve", "padded_to_even"]
+__all__ = ["ChannelNorm", "convolve", "padded_to_even", "require_channels"]
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -30,3 +30,9 @@ def padded_to_even(x: Tensor) -> Tensor:
     """The last row and column once more where their number is odd: halves are then rounded up."""
     rows, columns = x.shape[2] % 2, x.shape[3] % 2
     return F.pad(x, (0, columns, 0, rows), mode="replicate") if rows or columns else x
+
+
+def require_channels(images: Tensor, channels: int) -> None:
+    """Refuse images `(batch, channels, height, width)` of another number of channels."""
+    if images.shape[1] != channels:
+        raise ValueError(f"images: expected {channels} channels on axis 1, got {tuple(images.shape)}")

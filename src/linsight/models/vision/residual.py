@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from linsight.config import Config
 from linsight.models.vision.backbone import Pyramid
-from linsight.models.vision.parts import padded_to_even
+from linsight.models.vision.parts import padded_to_even, require_channels
 
 __all__ = ["ResidualBackbone", "ResidualConfig"]
 
@@ -91,10 +91,7 @@ class ResidualBackbone(nn.Module):
         Raises:
             ValueError: Images of other channels.
         """
-        if images.shape[1] != self.config.in_channels:
-            raise ValueError(
-                f"images: expected {self.config.in_channels} channels on axis 1, got {tuple(images.shape)}"
-            )
+        require_channels(images, self.config.in_channels)
         x = self.stem(padded_to_even(images) if self.config.stem_stride == 2 else images)
         maps = [self.stages[0](x)]
         for merge, stage in zip(self.merges, self.stages[1:], strict=True):
