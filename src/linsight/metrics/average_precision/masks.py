@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import Tensor
 
+from linsight.metrics.average_precision.arrays import plain
 from linsight.metrics.average_precision.ordering import ranges
 from linsight.metrics.average_precision.runs import decode_counts
 
@@ -49,9 +49,9 @@ class Masks:
         return cls(size[:, 0], size[:, 1], counts, offsets)
 
     @classmethod
-    def from_dense(cls, masks: NDArray[Any] | Tensor) -> "Masks":
-        """From booleans (masks, height, width)."""
-        dense = masks.detach().cpu().numpy() if isinstance(masks, Tensor) else np.asarray(masks)
+    def from_dense(cls, masks: Any) -> "Masks":
+        """From booleans (masks, height, width), an array or a tensor."""
+        dense = plain(masks, "masks")
         if dense.ndim != 3 or dense.dtype != bool:
             raise ValueError(
                 f"masks: expected booleans (masks, height, width), got {dense.dtype} {dense.shape}"
