@@ -16,7 +16,7 @@ from linsight.metrics.average_precision.runs import decode_counts
 __all__ = ["Masks", "mask_overlap"]
 
 Integers = NDArray[np.int64]
-CHUNK = 1 << 18
+CHUNK = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ class Masks:
         return cls(sides * height, sides * width, counts, offsets)
 
     def __post_init__(self) -> None:
-        totals = _sums(self.counts, self.offsets)
-        wrong = (totals != self.height * self.width) | (_least(self.counts, self.offsets) < 0)
+        totals = _reduced(np.add, self.counts, self.offsets)
+        wrong = (totals != self.height * self.width) | (_reduced(np.minimum, self.counts, self.offsets) < 0)
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
             pixels = f"{self.height[row]} x {self.width[row]}"
@@ -274,18 +274,13 @@ def _intersections(
     tall = np.repeat(height[part], lengths)
     inside = other.covered(against, one.end[interval] - base, tall)
     inside -= other.covered(against, one.start[interval] - base, tall)
-    return _sums(inside, np.concatenate([[0], np.cumsum(lengths)]))
+    return _reduced(np.add, inside, np.concatenate([[0], np.cumsum(lengths)]))
 
 
-def _sums(values: Integers, offsets: Integers) -> Integers:
-    total = np.concatenate([[0], np.cumsum(values)])
-    return total[offsets[1:]] - total[offsets[:-1]]
-
-
-def _least(values: Integers, offsets: Integers) -> Integers:
-    """The least of each part, 0 for an empty one."""
-    least = np.zeros(len(offsets) - 1, np.int64)
+def _reduced(reduce: np.ufunc, values: Integers, offsets: Integers) -> Integers:
+    """The sum or the least of each part, 0 for an empty one."""
+    reduced = np.zeros(len(offsets) - 1, np.int64)
     full = np.flatnonzero(np.diff(offsets))
     if len(full):
-        least[full] = np.minimum.reduceat(values, offsets[full])
-    return least
+        reduced[full] = reduce.reduceat(values, offsets[full])
+    return reduced
