@@ -33,6 +33,26 @@ def test_masks_equal_their_pixels(seed):
         np.testing.assert_array_equal(box, expected)
 
 
+@pytest.mark.parametrize("chunk", [1, 7, 100])
+def test_masks_a_few_at_a_time_are_the_masks(monkeypatch, chunk):
+    """Blocks end anywhere: before empty masks, within many, and there may be none at all."""
+    rng = np.random.default_rng(chunk)
+    dense = rng.random((12, 9, 7)) < rng.choice([0.0, 0.1, 0.6, 1.0], size=(12, 1, 1))
+    pairs = tuple(axis.ravel() for axis in np.indices((12, 12)))
+
+    def seen(masks):
+        area = masks.areas()
+        overlap = mask_overlap(masks, masks, pairs, (area[pairs[0]], area[pairs[1]]), pairs[0] < 3)
+        return [area, masks.boxes(), overlap, *vars(masks.pieces).values()]
+
+    whole = seen(Masks.from_dense(dense))
+    monkeypatch.setattr("linsight.metrics.average_precision.masks.CHUNK", chunk)
+    for one, other in zip(whole, seen(Masks.from_dense(dense)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    for none in (Masks.from_rle([]), Masks.from_rle([{"size": [0, 3], "counts": []}])):
+        assert none.areas().sum() == none.boxes().sum() == 0
+
+
 def test_taking_and_joining_masks_keeps_each():
     case = random_masks(3, encode=lambda dense: dense)
     masks = Masks.from_dense(np.array(case.found["segmentation"]))
