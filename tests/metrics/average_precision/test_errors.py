@@ -78,7 +78,8 @@ def test_of_two_kinds_the_first_counts_and_of_two_detections_the_surest_is_mende
     # IoU .4 with its own class, 1.0 with another: Loc goes before Cls.
     truth = [(1, 1, [0, 0, 100, 100]), (1, 2, [0, 0, 100, 40])]
     assert by_row(truth, [(1, 1, [0, 0, 100, 40], 0.9)]) == [0]
-    near = [(1, 1, [0, 0, 100, 40], 0.8), (1, 1, [0, 0, 100, 45], 0.7)]
+    # The background between the two would halve the AP of the less sure one.
+    near = [(1, 1, [0, 0, 100, 40], 0.8), (1, 1, [500, 0, 510, 10], 0.75), (1, 1, [0, 0, 100, 45], 0.7)]
     found = errors([(1, 1, [0, 0, 100, 100])], near)
     assert found.counts["Loc"] == 2
     assert (found.ap, found.costs["Loc"]) == pytest.approx((0.0, 1.0))
@@ -89,6 +90,25 @@ def test_an_iou_of_half_is_right_or_a_duplicate_and_one_of_a_tenth_is_near():
     assert by_row([(1, 1, [0, 0, 100, 100])], half) == [-1, 0]
     assert by_row([(1, 1, [0, 0, 100, 100])], [(1, 1, [0, 0, 100, 10], 0.9)]) == [0]
     assert by_row([(1, 1, [0, 0, 100, 100])], [(1, 2, [0, 0, 100, 10], 0.9)], categories=[1, 2]) == [3]
+    assert by_row([(1, 1, [0, 0, 100, 100])], [(1, 2, [0, 0, 100, 50], 0.9)], categories=[1, 2]) == [1]
+
+
+@pytest.mark.parametrize(("width", "kind"), [(49, 3), (50, 3), (51, -1)])
+def test_a_detection_is_dropped_if_more_than_half_of_it_is_on_a_crowd(width, kind):
+    found = [(1, 1, [100 - width, 0, 200 - width, 100], 0.9)]
+    assert by_row([(1, 1, [0, 0, 100, 100])], found, crowd=[True]) == [kind]
+
+
+def test_tide_looks_at_100_detections_of_an_image_of_all_classes_together():
+    """COCO looks at 100 of each class: the 101st detection, the only one of its class, is right there."""
+    others = [(1, 2, [500, 0, 510, 10], 0.9)] * 100
+    data = case([(1, 1, [0, 0, 9, 9])], [*others, (1, 1, [0, 0, 9, 9], 0.8)], categories=[1, 2])
+    result = evaluate_detections(*data.tables())
+    found = tide(result.table)
+    assert (result.value, found.limit) == (pytest.approx(1.0), 100)
+    assert (found.ap, found.counts["Bkg"], found.counts["Miss"]) == (0.0, 100, 1)
+    assert tide(result.table, limit=101).counts == {**found.counts, "Miss": 0}
+    assert tide(result.table, limit=101).ap == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("seed", range(40))
