@@ -145,6 +145,8 @@ def test_the_page_has_everything_inside(places, tmp_path, capsys):
     for title in ("Precision against recall", "Confusion", "Kinds of error", "Images with most errors"):
         assert title in text
     assert "voc07 says 0.8227 where coco says 0.4924" in text
+    assert "0.8, 0.85, 0.9, 0.95" in text
+    assert "medium 1024 to 9216" in text
     assert text.count("data:image/png;base64,") == 2
     assert "http" not in text.replace("http://www.w3.org", "")
 

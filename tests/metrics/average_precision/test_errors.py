@@ -85,6 +85,14 @@ def test_of_two_kinds_the_first_counts_and_of_two_detections_the_surest_is_mende
     assert (found.ap, found.costs["Loc"]) == pytest.approx((0.0, 1.0))
 
 
+def test_what_is_meant_for_an_object_that_is_taken_is_dropped_not_mended():
+    """Class 2 is found second, AP 1 / 2; class 1, without objects, is 0 until its detection is gone."""
+    found = [(1, 1, [0, 0, 9, 9], 0.9), (1, 2, [50, 0, 60, 9], 0.8), (1, 2, [0, 0, 9, 9], 0.7)]
+    of = errors([(1, 2, [0, 0, 9, 9])], found, categories=[1, 2])
+    assert of.counts["Cls"] == of.counts["Bkg"] == 1
+    assert (of.ap, of.costs["Cls"]) == pytest.approx((0.25, 0.25))
+
+
 def test_an_iou_of_half_is_right_or_a_duplicate_and_one_of_a_tenth_is_near():
     half = [(1, 1, [0, 0, 100, 50], score) for score in (0.9, 0.8)]
     assert by_row([(1, 1, [0, 0, 100, 100])], half) == [-1, 0]
@@ -142,6 +150,13 @@ def test_an_interval_over_equal_images_has_no_width(name):
     assert found.value == pytest.approx(evaluate_detections(*repeated(6).tables(), name).value, abs=1e-12)
 
 
+def test_as_many_images_are_drawn_as_there_are():
+    """One image can only be drawn as itself; of none drawn there would be no number."""
+    found = bootstrap(match_detections(*repeated(1).tables()), samples=20)
+    assert found.low == found.high == found.value
+    assert found.samples == 20
+
+
 @pytest.mark.parametrize("name", ["coco", "voc07", "voc10", "ultralytics"])
 @pytest.mark.parametrize("seed", [3, 5, 9])
 def test_a_draw_equals_the_evaluation_of_the_images_drawn(name, seed, monkeypatch):
@@ -184,11 +199,18 @@ def test_draws_are_seeded_and_hold_as_many_images_as_there_are():
 
 
 def test_a_model_does_not_differ_from_itself():
-    table = match_detections(*random_case(7, images=8).tables())
-    found = bootstrap_difference(table, table, samples=20)
+    table, same = (match_detections(*random_case(7, images=8).tables()) for _ in range(2))
+    found = bootstrap_difference(table, same, samples=20)
     assert (found.low, found.value, found.high) == (0, 0, 0)
     with pytest.raises(ValueError, match="other: expected the same images"):
         bootstrap_difference(table, replace(table, images=table.images + 1))
+
+
+def test_an_interval_of_a_higher_level_holds_that_of_a_lower():
+    """And half of the draws are no single value, where they differ."""
+    table = match_detections(*random_case(7, images=8).tables())
+    wide, narrow = (bootstrap(table, samples=60, level=level) for level in (0.9, 0.5))
+    assert wide.low < narrow.low < narrow.high < wide.high
 
 
 def test_intervals_of_nothing_are_refused():
