@@ -12,6 +12,16 @@ from linsight.metrics.average_precision.keypoints import similarity
 from linsight.metrics.average_precision.masks import mask_overlap
 
 
+def test_the_area_of_a_pose_is_the_extent_of_its_keypoints_whatever_its_box():
+    points = np.array([[[2, 3, 2], [12, 3, 2], [2, 8, 0]]], float)
+    common = {"image_id": [1], "category_id": [1], "box": [[0, 0, 90, 90]], "box_format": "xywh"}
+    truth = ground_truth(images=[1], categories=[1], area=[8100], keypoints=points, **common)
+    found = detections(score=[0.9], keypoints=points, **common)
+    table = match_detections(truth, found, coco("keypoints", sigmas=(0.1, 0.1, 0.1)))
+    assert table.det_area.tolist() == [10 * 5]
+    assert table.gt_area.tolist() == [8100]
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_masks_equal_their_pixels(seed):
     """Area, box and every intersection, of blobs, stripes, noise, whole columns, empty and full masks."""
