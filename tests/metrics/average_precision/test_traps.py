@@ -113,6 +113,15 @@ def test_the_threshold_1_takes_a_perfect_box():
     ).value == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(
+    ("rules", "short", "value"), [("coco", 5e-9, 1.0), ("coco", 5e-8, 0.0), ("voc10", 5e-9, 0.0)]
+)
+def test_coco_takes_the_threshold_1_as_a_ten_billionth_less(rules, short, value):
+    found = [(1, 1, [0, 0, 100, 100 - short], 0.9)]
+    protocol = detection_protocol(rules, thresholds=(1.0,), plus_one=False)
+    assert result([(1, 1, BOX)], found, protocol).value == pytest.approx(value)
+
+
 def test_an_area_of_exactly_1024_is_small_and_medium():
     numbers = result([(1, 1, [0, 0, 32, 32])], [(1, 1, [0, 0, 32, 32], 0.9)]).summary()
     assert (numbers["AP_small"], numbers["AP_medium"]) == pytest.approx((1.0, 1.0))
