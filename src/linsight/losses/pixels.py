@@ -9,12 +9,12 @@ __all__ = ["cross_entropy", "hardest_cross_entropy"]
 
 
 def cross_entropy(
-    log_prob: Float[Tensor, "pixels classes"],
-    labels: Int64[Tensor, " pixels"],
+    log_prob: Float[Tensor, "*images classes pixels"],
+    labels: Int64[Tensor, "*images pixels"],
     *,
     class_weights: Float[Tensor, " classes"] | None = None,
     label_smoothing: float = 0.0,
-) -> Float[Tensor, ""]:
+) -> Float[Tensor, "*images"]:
     """sum_i loss_i / sum_i w(y_i), loss_i = -(1 - s) w(y_i) log p(y_i) - s / K sum_c w(c) log p(c), in nats.
 
     0 with zero gradients where the weights of all pixels are 0.
@@ -27,26 +27,26 @@ def cross_entropy(
             arXiv 1512.00567).
     """
     loss, weights = _weighted(log_prob, labels, class_weights, label_smoothing)
-    return loss.sum() / _some(weights.sum())
+    return loss.sum(-1) / _some(weights.sum(-1))
 
 
 def hardest_cross_entropy(
-    log_prob: Float[Tensor, "pixels classes"],
-    labels: Int64[Tensor, " pixels"],
+    log_prob: Float[Tensor, "*images classes pixels"],
+    labels: Int64[Tensor, "*images pixels"],
     *,
     keep: float,
     class_weights: Float[Tensor, " classes"] | None = None,
     label_smoothing: float = 0.0,
-) -> Float[Tensor, ""]:
+) -> Float[Tensor, "*images"]:
     """`cross_entropy` of the ceil(keep * pixels) pixels whose loss is the largest: all of them with keep = 1.
 
     Online hard example mining (Shrivastava, Gupta, Girshick 2016, arXiv 1604.03540), for pixels.
     """
     loss, weights = _weighted(log_prob, labels, class_weights, label_smoothing)
     # The ceiling in whole millionths: 0.1 * 30 is 3.0000000000000004.
-    number = max(1, -(-round(keep * 1e6) * len(loss) // 1_000_000))
-    hardest = loss.topk(number).indices
-    return loss[hardest].sum() / _some(weights[hardest].sum())
+    number = max(1, -(-round(keep * 1e6) * loss.shape[-1] // 1_000_000))
+    loss, hardest = loss.topk(number)
+    return loss.sum(-1) / _some(weights.gather(-1, hardest).sum(-1))
 
 
 def _weighted(
@@ -54,10 +54,10 @@ def _weighted(
 ) -> tuple[Tensor, Tensor]:
     """The loss of each pixel, and the weight that it counts with."""
     weight = None if class_weights is None else class_weights.to(log_prob)
-    loss = F.nll_loss(log_prob, labels, weight, reduction="none")
-    weights = torch.ones_like(loss) if weight is None else weight[labels]
+    weights = torch.ones_like(log_prob[..., 0, :]) if weight is None else weight[labels]
+    loss = -weights * log_prob.gather(-2, labels[..., None, :])[..., 0, :]
     if label_smoothing:
-        every = log_prob.mean(1) if weight is None else log_prob @ weight / log_prob.shape[1]
+        every = log_prob.mean(-2) if weight is None else weight @ log_prob / log_prob.shape[-2]
         loss = (1 - label_smoothing) * loss - label_smoothing * every
     return loss, weights
 
