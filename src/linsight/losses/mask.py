@@ -212,7 +212,7 @@ MASK_LOSSES: dict[str, Callable[[Tensor, Tensor, _Options], Tensor]] = {
     "tversky": _tversky,
     "lovasz": _lovasz,
 }
-"""Every loss of a mask by name, of each image, as a function of (log_prob, labels) of the pixels that count."""
+"""Every loss of a mask by name: of each image, by (log_prob, labels) of the pixels that count."""
 
 
 def _checked(logits: Tensor, target: Tensor, ignore_index: int, reduce: str, absent: str) -> Tensor:
@@ -241,8 +241,9 @@ def _checked(logits: Tensor, target: Tensor, ignore_index: int, reduce: str, abs
 def _groups(
     logits: Tensor, target: Tensor, ignore_index: int, *, pooled: bool
 ) -> list[tuple[Tensor, Tensor]]:
-    """The scores (images, channels, pixels) and labels of the valid pixels: of all images at once where all
-    pixels are valid, of one image at a time, or of all pixels as those of one image.
+    """The scores (images, channels, pixels) and labels of the valid pixels, of images that have as many.
+
+    All at once where all pixels are valid, else one by one; pooled, all are those of one image.
     """
     scores, labels = logits.flatten(2), target.flatten(1)
     if pooled:

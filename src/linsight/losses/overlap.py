@@ -37,7 +37,10 @@ def tversky(
 
 
 def lovasz_softmax(
-    prob: Float[Tensor, "*images classes pixels"], truth: Float[Tensor, "*images classes pixels"], *, absent: bool
+    prob: Float[Tensor, "*images classes pixels"],
+    truth: Float[Tensor, "*images classes pixels"],
+    *,
+    absent: bool,
 ) -> Float[Tensor, "*images"]:
     """The Lovasz extension of one minus Jaccard, the mean over classes: sum_i e_i (J_i - J_{i-1}).
 

@@ -1,11 +1,11 @@
-"""Cross entropy of pixels: of all of them, and of the hardest."""
+"""Cross entropy of pixels: of all of them, of the hardest, and by logits of a coarser grid."""
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-__all__ = ["cross_entropy", "hardest_cross_entropy"]
+__all__ = ["coarse_cross_entropy", "cross_entropy", "hardest_cross_entropy"]
 
 
 def cross_entropy(
@@ -47,6 +47,54 @@ def hardest_cross_entropy(
     number = max(1, -(-round(keep * 1e6) * loss.shape[-1] // 1_000_000))
     loss, hardest = loss.topk(number)
     return loss.sum(-1) / _some(weights.gather(-1, hardest).sum(-1))
+
+
+def coarse_cross_entropy(
+    logits: Float[Tensor, "batch classes rows columns"],
+    target: Int64[Tensor, "batch height width"],
+    *,
+    stride: int,
+    class_weights: Float[Tensor, " classes"] | None = None,
+    ignore_index: int = 255,
+) -> Float[Tensor, ""]:
+    """`ce` of `mask_loss`, by image, of logits that each stand for stride x stride pixels.
+
+    With n_c the weighted pixels of class c in a cell, sum over cells and classes of -n_c log p(c), over the
+    sum of all n: what repeating every logit for its pixels would give, at the cost of the coarse grid.
+    Supervision of the inner maps of a network by it: Lee et al. 2015, arXiv 1409.5185.
+
+    Args:
+        logits: Of a grid of ceil(height / stride) rows and ceil(width / stride) columns.
+        target: Class numbers or `ignore_index`.
+        stride: Pixels along the side of a cell; the last cells may have fewer.
+        class_weights: At least 0; None for 1.
+        ignore_index: The target of pixels that do not count.
+
+    Raises:
+        ValueError: A grid of another size.
+
+    Example:
+        >>> logits = torch.zeros(1, 2, 1, 1)
+        >>> round(coarse_cross_entropy(logits, torch.zeros(1, 3, 3).long(), stride=4).item(), 4)
+        0.6931
+    """
+    height, width = target.shape[1:]
+    rows, columns = -(-height // stride), -(-width // stride)
+    if logits.shape[2:] != (rows, columns):
+        raise ValueError(
+            f"logits: expected {rows} x {columns} cells of stride {stride} for this target, got "
+            f"{' x '.join(map(str, logits.shape[2:]))}"
+        )
+    log_prob = logits.float().log_softmax(1) if logits.element_size() < 4 else logits.log_softmax(1)
+    valid = target != ignore_index
+    pixels = log_prob.new_zeros(len(target), logits.shape[1], height, width)
+    pixels.scatter_(1, (target * valid)[:, None], valid[:, None].to(log_prob.dtype))
+    beyond = (0, columns * stride - width, 0, rows * stride - height)
+    numbers = F.avg_pool2d(F.pad(pixels, beyond), stride)
+    if class_weights is not None:
+        numbers = numbers * class_weights.to(numbers)[:, None, None]
+    loss = -(numbers * log_prob).flatten(1).sum(1) / _some(numbers.flatten(1).sum(1))
+    return loss.mean()
 
 
 def _weighted(
