@@ -1,5 +1,6 @@
 """Gaze: rendered eyes of persons, splits and motions; conventions, normalisation, the law of mirrors."""
 
+from linsight.data.gaze.clips import ClipSamples, EyeClips
 from linsight.data.gaze.conventions import CONVENTIONS, convert, vectors_of
 from linsight.data.gaze.eye import FIELD, EyeParameters, optical_axis, visual_axis
 from linsight.data.gaze.eyes import NOT_COMPARABLE, Eyes, EyeSamples
@@ -24,6 +25,8 @@ __all__ = [
     "NOT_COMPARABLE",
     "PITCH",
     "YAW",
+    "ClipSamples",
+    "EyeClips",
     "EyeParameters",
     "EyeSamples",
     "Eyes",
