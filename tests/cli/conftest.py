@@ -52,9 +52,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def gazer(shared: Path) -> Path:
     """A run of gaze of two steps."""
     folder = shared / "gaze"
-    options = (
-        "--preset tiny --training.steps 2 --training.batch-size 2 --roles.test 2 --roles.test-pictures 3"
-    )
+    few = "--training.steps 2 --training.batch-size 2 --roles.test 2 --roles.test-pictures 3"
     with FileLock(shared / "gaze.lock"):
         if not (folder / "report.html").exists():
             line = ["train", "gaze", "--run", str(folder), "--progress", "none", "--preset", "tiny"]

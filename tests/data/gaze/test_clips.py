@@ -19,7 +19,7 @@ def test_even_items_follow_and_odd_ones_jump_in_the_order_asked_for() -> None:
     assert not (found.moving & ~found.jumping).any()
     for row, motion in enumerate(("saccades", "pursuit", "pursuit", "saccades")):
         one = slice(row, row + 1)
-        eyes, path = sequence(SMALL.eyes, person[one], items[one], 8, motion=motion, rate=15.0)
+        eyes, path = sequence(SMALL.eyes, person[one], items[one], 8, motion=motion, rate=15.0, blinks=1.0)
         frames = slice(8 * row, 8 * row + 8)
         assert torch.equal(found.moving[row], path.moving[0])
         assert (found.eyes.person[frames] == int(person[row])).all()
@@ -42,5 +42,7 @@ def test_what_is_no_clip_is_refused() -> None:
         EyeClips(frames=0)
     with pytest.raises(ValueError, match="rate: expected a number of frames a second above 0, got -1"):
         EyeClips(rate=-1.0)
+    with pytest.raises(ValueError, match=r"blinks: expected from 0 to less than 3\.33 a second, got 4"):
+        EyeClips(blinks=4.0)
     with pytest.raises(ValueError, match="items: expected at least one clip, got none"):
         SMALL.samples(np.array([], int), np.array([], int))

@@ -20,7 +20,7 @@ from linsight.tasks.gaze_video.found import FoundClips
 from linsight.tasks.gaze_video.measures import errors_of, live, phases, since_landing
 
 SIZE, CPU = (12, 20), torch.device("cpu")
-DATA = EyeClips(eyes=Eyes(size=SIZE, supersample=1), frames=9, rate=12.0)
+DATA = EyeClips(eyes=Eyes(size=SIZE, supersample=1), frames=9, rate=12.0, blinks=1.5)
 ROLES = {"train": 3, "valid": 1, "test": 2, "pictures": 2, "valid_pictures": 2, "test_pictures": 2}
 
 
@@ -93,21 +93,21 @@ def test_frames_are_counted_from_the_landing_of_the_last_saccade() -> None:
 
 def test_every_frame_has_one_phase_and_what_has_landed_rests(clips) -> None:
     found = phases(said(clips, torch.zeros(2)), rate=12.0)
-    apart = torch.stack([found[name] for name in ("pursuit", "fixation", "saccade")]).int()
+    apart = torch.stack([found[name] for name in ("pursuit", "fixation", "saccade", "hidden")]).int()
     assert (apart.sum(0) == 1).all()
     assert (apart.flatten(1).sum(1) > 0).all()
     assert found["landed"].any()
     assert not (found["landed"] & ~found["fixation"]).any()
     # A tenth of a second at 12 a second: the frame of the landing, and the one after it.
-    assert torch.equal(
-        found["landed"], (since_landing(clips.moving) >= 0) & (since_landing(clips.moving) < 2)
-    )
+    since = since_landing(clips.moving)
+    assert torch.equal(found["landed"], ((since == 0) | (since == 1)) & ~found["hidden"])
+    assert torch.equal(found["hidden"].flatten(), clips.eyes.visible < 0.1)
 
 
 def test_a_constant_error_has_its_size_everywhere_and_no_jitter(clips) -> None:
     bias = torch.deg2rad(torch.tensor([3.0, 4.0], dtype=torch.float64))
     numbers = errors_of(said(clips, bias), 12.0)
-    for name in ("", "_pursuit", "_fixation", "_saccade", "_landed"):
+    for name in ("", "_pursuit", "_fixation", "_saccade", "_landed", "_hidden"):
         assert numbers[f"degrees{name}"] == pytest.approx(5, abs=1e-6)
         assert numbers[f"degrees{name}_alone"] == pytest.approx(10, abs=1e-6)
     assert numbers["degrees_standard_error"] == pytest.approx(0, abs=1e-6)

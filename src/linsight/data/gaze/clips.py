@@ -10,7 +10,7 @@ from torch import Tensor
 
 from linsight.config import Config
 from linsight.data.gaze.eyes import Eyes, EyeSamples
-from linsight.data.gaze.motion import MOTIONS, sequence
+from linsight.data.gaze.motion import MOTIONS, blinking, sequence
 
 __all__ = ["ClipSamples", "EyeClips"]
 
@@ -28,7 +28,7 @@ class ClipSamples(NamedTuple):
 
 @dataclass(frozen=True)
 class EyeClips(Config):
-    """Clips of one eye each, whose gaze alone moves: smooth pursuit in even items, saccades in odd ones.
+    """Clips of one eye each, which moves and blinks: smooth pursuit in even items, saccades in odd ones.
 
     A clip is a function of (the fields, seed, person, item) alone; see `linsight.data.gaze.sequence`.
 
@@ -36,13 +36,15 @@ class EyeClips(Config):
         eyes: The pictures.
         frames: Of a clip.
         rate: Frames a second.
+        blinks: A second, on average; people have about one in three seconds, and a short clip then none.
 
-    Raises ValueError for fewer than one frame, and a rate that is not positive.
+    Raises ValueError for fewer than one frame, a rate that is not positive, and blinks without end.
     """
 
     eyes: Eyes = field(default_factory=Eyes)
-    frames: int = 24
-    rate: float = 30.0
+    frames: int = 12
+    rate: float = 15.0
+    blinks: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse what is no clip."""
@@ -50,6 +52,7 @@ class EyeClips(Config):
             raise ValueError(f"frames: expected at least 1, got {self.frames}")
         if not 0 < self.rate < float("inf"):
             raise ValueError(f"rate: expected a number of frames a second above 0, got {self.rate}")
+        blinking(np.zeros((1, 1)), 1, self.rate, self.blinks)
 
     def samples(
         self, person: Integer[np.ndarray, "batch"], items: Integer[np.ndarray, "batch"], *, seed: int = 0
@@ -72,6 +75,7 @@ class EyeClips(Config):
                     self.frames,
                     motion=motion,
                     rate=self.rate,
+                    blinks=self.blinks,
                     seed=seed,
                 )
                 parts.append(EyeSamples(*(one.unflatten(0, (len(rows), self.frames)) for one in found)))

@@ -52,6 +52,7 @@ def _by_motion(found: FoundClips, data: EyeClips, split: str, protocol: str) -> 
         "fixation": "rests between saccades",
         "saccade": "within a saccade",
         "landed": "rests, for less than 0.1 s",
+        "hidden": "is behind its lids",
     }
     after, before = (degrees(found, angles) for angles in (found.angles, found.alone))
     rows: list[tuple[str | int | None, ...]] = []

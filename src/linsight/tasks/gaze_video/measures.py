@@ -14,10 +14,13 @@ from linsight.ops import log_map
 from linsight.tasks.gaze.found import angle
 from linsight.tasks.gaze_video.found import FoundClips
 
-__all__ = ["LANDED", "Live", "degrees", "errors_of", "live", "phases", "since_landing"]
+__all__ = ["HIDDEN", "LANDED", "Live", "degrees", "errors_of", "live", "phases", "since_landing"]
 
 LANDED = 0.1
 """Seconds after a saccade that count as just landed."""
+
+HIDDEN = 0.1
+"""Share of the iris that is seen, below which nobody can tell where it looks."""
 
 
 class Live(NamedTuple):
@@ -78,14 +81,20 @@ def degrees(found: FoundClips, angles: Float[Tensor, "clips frames 2"]) -> Float
 
 
 def phases(found: FoundClips, rate: float) -> dict[str, Bool[Tensor, "clips frames"]]:
-    """The frames of pursuit, of fixations, within a saccade, and of fixations that have just begun by one."""
+    """Frames by what the eye does; of those that are `hidden` by the lids, whatever it does behind them.
+
+    `pursuit`, `fixation`, `saccade` and `hidden` are all frames, each once; `landed` are those fixations that
+    a saccade has just led to.
+    """
     clips = found.clips
+    hidden = clips.eyes.visible.unflatten(0, clips.moving.shape) < HIDDEN
     since = since_landing(clips.moving)
     return {
-        "pursuit": ~clips.jumping,
-        "fixation": clips.jumping & ~clips.moving,
-        "saccade": clips.moving,
-        "landed": (since >= 0) & (since < LANDED * rate),
+        "pursuit": ~clips.jumping & ~hidden,
+        "fixation": clips.jumping & ~clips.moving & ~hidden,
+        "saccade": clips.moving & ~hidden,
+        "landed": (since >= 0) & (since < LANDED * rate) & ~hidden,
+        "hidden": hidden,
     }
 
 

@@ -41,6 +41,7 @@ class GazeVideoConfig(ComparedConfig):
         "degrees_fixation",
         "degrees_saccade",
         "degrees_landed",
+        "degrees_hidden",
         "jitter_degrees",
         "milliseconds_per_frame_live",
         "state_bytes",
@@ -50,7 +51,7 @@ class GazeVideoConfig(ComparedConfig):
     kind: Literal["gaze_video"] = "gaze_video"
     data: EyeClips = field(default_factory=EyeClips)
     roles: PersonRoles = field(
-        default_factory=lambda: PersonRoles(pictures=2, valid_pictures=4, test_pictures=6)
+        default_factory=lambda: PersonRoles(pictures=4, valid_pictures=4, test_pictures=6)
     )
     model: GazeVideoNetConfig = field(default_factory=GazeVideoNetConfig)
 
