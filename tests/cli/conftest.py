@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
+from linsight.cli.main import main
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 SMALL = (
@@ -43,6 +45,18 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "linsight"
     folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def gazer(shared: Path) -> Path:
+    """A run of gaze of two steps."""
+    folder = shared / "gaze"
+    few = "--training.steps 2 --training.batch-size 2 --roles.test 2 --roles.test-pictures 3"
+    with FileLock(shared / "gaze.lock"):
+        if not (folder / "report.html").exists():
+            line = ["train", "gaze", "--run", str(folder), "--progress", "none", "--preset", "tiny"]
+            assert main([*line, *few.split()]) == 0
     return folder
 
 

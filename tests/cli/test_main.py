@@ -9,7 +9,10 @@ import pytest
 from linsight.cli import main as dispatcher
 from linsight.cli.main import VERBS, Verb, main
 
-KNOWN = "train, evaluate, sample, predict, compress, decompress, check, compare, bench, plan, explain, doctor"
+KNOWN = (
+    "train, evaluate, sample, predict, calibrate, compress, decompress, check, compare, bench, plan, "
+    "explain, doctor"
+)
 
 
 def verb(monkeypatch: pytest.MonkeyPatch, body: str, *, module: str = "linsight.cli.pretend") -> None:

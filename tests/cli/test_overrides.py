@@ -131,6 +131,14 @@ def test_a_decoder_has_options_of_its_own_and_nothing_else_changes() -> None:
     assert replace(after, task=replace(after.task, model=model)) == before
 
 
+def test_a_head_of_a_video_is_that_of_its_eye() -> None:
+    before = PRESETS["gaze_video"]["tiny"]()
+    after = with_head(before, "nll_laplace isotropic=True")
+    assert after.task.model.eye.codec == "nll_laplace isotropic=True"
+    assert replace(after.task.model.eye, codec=before.task.model.eye.codec) == before.task.model.eye
+    assert after.task.model.over_time == before.task.model.over_time
+
+
 def test_a_head_and_a_law_of_noise_are_replaced_and_nothing_else() -> None:
     before = PRESETS["pose"]["tiny"]()
     after = with_noise(with_head(before, "rle score=nll"), "skew scale=0.02")

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from filelock import FileLock
 from PIL import Image
 
 from linsight.cli.main import main
@@ -16,18 +15,6 @@ from linsight.cli.predicting import read_picture
 from linsight.data.gaze import Eyes
 from linsight.tasks.gaze import GazeCalibration, gaze_in_box, save_calibration
 from linsight.training import from_pretrained
-
-TRAIN = "--preset tiny --training.steps 2 --training.batch-size 2 --roles.test 2 --roles.test-pictures 3"
-
-
-@pytest.fixture(scope="session")
-def gazer(shared: Path) -> Path:
-    """A run of two steps."""
-    folder = shared / "gaze"
-    with FileLock(shared / "gaze.lock"):
-        if not (folder / "report.html").exists():
-            assert main(["train", "gaze", "--run", str(folder), "--progress", "none", *TRAIN.split()]) == 0
-    return folder
 
 
 @pytest.fixture

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
-from linsight.tasks.densities_beside import densities_beside, square_grid
+from linsight.models.vision.codecs import Pixels, make_codec
+from linsight.tasks.densities_beside import densities_beside, learnt_density, square_grid
 
 
 def test_a_grid_has_its_cells_centres_with_x_along_rows() -> None:
@@ -63,3 +65,26 @@ def test_what_is_no_density_is_refused(densities, message) -> None:
 def test_a_grid_that_is_none_is_refused(reach, number, message) -> None:
     with pytest.raises(ValueError, match=message):
         square_grid(reach, number)
+
+
+def test_what_was_learnt_lies_where_labels_are_and_not_mirrored() -> None:
+    """A flow that is all on one side: labels are as far on the other, a label being truth less error.
+
+    One coupling shifts its coordinate by a constant c, so that x ~ N(c, 1) on that axis, errors are sigma x,
+    and labels about what was found are at -sigma c, in units of 1 / scale.
+    """
+    codec = make_codec("rle", Pixels(width=40, height=20))
+    with torch.no_grad():
+        for number, shift in ((0, 2.0), (1, -1.0)):
+            codec.flow.couplings[number].shift[-1].bias.fill_(shift)
+    drawn = codec.flow.sample(4000, generator=torch.Generator().manual_seed(0))
+    assert drawn.mean(0).abs().min() > 0.5, "a law without a side shows nothing"
+    sigma, scale = torch.full((1, 2), 0.05), torch.tensor([[0.5, 0.25]], dtype=torch.float64)
+    reach, number = 1.6, 161
+    points = torch.from_numpy(square_grid(reach, number)).reshape(-1, 2)
+    density = learnt_density(codec, sigma, scale, points)
+    cell = (2 * reach / number) ** 2
+    assert density.sum().item() * cell == pytest.approx(1, abs=2e-3)
+    mean = (density[:, None] * points).sum(0) * cell
+    want = -(sigma * drawn.mean(0)).double()[0] / scale[0]
+    assert mean.tolist() == pytest.approx(want.tolist(), abs=0.02)

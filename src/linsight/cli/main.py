@@ -33,6 +33,11 @@ VERBS = {
     "predict": Verb(
         "linsight.cli.predict", "predict TASK IMAGE [options]", "what a trained run says of a picture"
     ),
+    "calibrate": Verb(
+        "linsight.cli.calibrate",
+        "calibrate SAMPLES [options]",
+        "fit a run of gaze to a person, from few pictures",
+    ),
     "compress": Verb(
         "linsight.cli.compress",
         "compress IMAGES --out FILE",

@@ -111,8 +111,7 @@ def with_head(config: Any, words: str) -> Any:
     """
     if not getattr(config.task, "heads", ()):
         raise ValueError(f"--head: the models of task {config.task.kind!r} have no codec")
-    model = replace(config.task.model, codec=words)
-    return replace(config, task=replace(config.task, model=model))
+    return replace(config, task=config.task.with_codec(words))
 
 
 def with_noise(config: Any, words: str) -> Any:

@@ -34,7 +34,7 @@ class Options(PredictOptions):
     head: Annotated[str | None, arg(metavar="PITCH,YAW")] = None
     """The pose of the head in degrees, for a model that takes it; --head=-5,10 where pitch is negative."""
     calibration: Annotated[Path | None, arg(metavar="FILE")] = None
-    """The person's calibration, which linsight.tasks.gaze.save_calibration has written."""
+    """The person's calibration, which linsight calibrate has written."""
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
@@ -45,6 +45,15 @@ class ComparedConfig(Config):
         for name in names:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+
+    def with_codec(self, words: str) -> "ComparedConfig":
+        """The configuration whose model has the codec that these words name; of a task with `heads`.
+
+        Raises:
+            ValueError: An unknown codec, or one that the model cannot have.
+        """
+        changed: Any = self
+        return replace(changed, model=replace(changed.model, codec=words))
 
     def published(self) -> tuple[Exhibit, ...]:
         """Published results that may stand beside ours."""

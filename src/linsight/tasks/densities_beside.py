@@ -73,7 +73,9 @@ def densities_beside(
         {called: (line, (one.sum(axis) * cell).tolist()) for called, one in densities.items()}
         for axis in (0, 1)
     ]
-    about = f"From -{reach:g} to {reach:g} {unit} along both axes, {axes[0]} to the right, {axes[1]} down."
+    about = (
+        f"From -{reach:.3g} to {reach:.3g} {unit} along both axes, {axes[0]} to the right, {axes[1]} down."
+    )
     grid = Grid(
         name,
         "Densities of labels",

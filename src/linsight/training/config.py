@@ -9,6 +9,7 @@ from linsight.optim import AdamWConfig, OptimizerConfig, ScheduleConfig, WarmupC
 from linsight.tasks.classify import ClassifyConfig
 from linsight.tasks.detect import DetectConfig
 from linsight.tasks.gaze import GazeConfig
+from linsight.tasks.gaze_video import GazeVideoConfig
 from linsight.tasks.generate import GenerateConfig
 from linsight.tasks.language import LanguageConfig
 from linsight.tasks.pose import PoseConfig
@@ -23,6 +24,7 @@ TaskConfig = (
     ClassifyConfig
     | DetectConfig
     | GazeConfig
+    | GazeVideoConfig
     | GenerateConfig
     | LanguageConfig
     | PoseConfig

@@ -1,4 +1,4 @@
-"""Gaze over time: pursuit that is slow, saccades of the main sequence, clips with exact truth."""
+"""Gaze over time: pursuit that is slow, saccades of the main sequence, blinks, clips with exact truth."""
 
 import math
 
@@ -7,7 +7,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from linsight.data.gaze import PITCH, YAW, Eyes, fixations, mirror_angles, pursuit, saccades, sequence
+from linsight.data.gaze import (
+    PITCH,
+    YAW,
+    Eyes,
+    blinking,
+    fixations,
+    mirror_angles,
+    pursuit,
+    saccades,
+    sequence,
+)
 from linsight.ops import angular_error, to_vector
 
 LIMITS = torch.tensor([PITCH, YAW], dtype=torch.float64)
@@ -106,6 +116,52 @@ def test_a_clip_shows_one_eye_whose_gaze_alone_moves():
         alone, _ = sequence(eyes, person[1:], items[1:], 6, motion=motion)
         torch.testing.assert_close(alone.gaze, gaze[1], rtol=0, atol=1e-12)
         assert (alone.image.int() - found.image[6:].int()).abs().max() <= 1
+
+
+def test_blinks_close_rest_and_open_and_there_are_as_many_as_asked_for() -> None:
+    rate, seconds = 200.0, 60
+    number = math.ceil(seconds / 0.3) + 1
+    found = blinking(uniform(100, number), int(rate) * seconds, rate, 0.5)
+    assert ((found >= 0) & (found <= 1)).all()
+    shut = (found < 1).int()
+    begins, ends = ((torch.diff(shut, dim=1) == one).sum().item() for one in (1, -1))
+    # Of a renewal process the count varies by less than its root: four deviations.
+    assert begins == pytest.approx(100 * seconds * 0.5, abs=4 * math.sqrt(100 * seconds * 0.5))
+    # 0.3 s each, of which 0.05 in the dark: as shares of all frames.
+    assert shut.double().mean().item() == pytest.approx(0.3 * begins / 100 / seconds, rel=0.02)
+    assert (found == 0).double().mean().item() == pytest.approx(0.05 * begins / 100 / seconds, rel=0.05)
+    assert abs(begins - ends) <= 100
+    # It closes in 0.1 s and opens in 0.15.
+    assert torch.diff(found, dim=1).min().item() == pytest.approx(-1 / (0.1 * rate))
+    assert torch.diff(found, dim=1).max().item() == pytest.approx(1 / (0.15 * rate))
+
+
+def test_blinks_never_run_out_and_a_shorter_clip_has_the_same() -> None:
+    """Without a wait between them, the lids are shut once in every 0.3 s."""
+    dense = blinking(np.zeros((1, 11)), 60, 20.0, 1.0)
+    assert (dense[0].reshape(10, 6).amin(1) == 0).all()
+    long, short = (
+        blinking(uniform(30, 21)[:, :count], frames, 15.0, 1.0) for count, frames in ((21, 90), (8, 30))
+    )
+    assert torch.equal(short, long[:, :30])
+    assert (blinking(uniform(3, 5), 9, 15.0, 0.0) == 1).all()
+    for wrong in (-0.1, 3.4, math.nan):
+        with pytest.raises(ValueError, match=r"blinks: expected from 0 to less than 3\.33 a second, got"):
+            blinking(uniform(3, 5), 9, 15.0, wrong)
+
+
+def test_behind_closed_lids_the_gaze_is_what_it_is_without_a_blink() -> None:
+    person, items = np.arange(6), np.zeros(6, int)
+    open_eyes, blinks = (
+        sequence(Eyes(size=(12, 20), supersample=1), person, items, 15, rate=15.0, blinks=rate)[0]
+        for rate in (0.0, 1.0)
+    )
+    assert torch.equal(open_eyes.gaze, blinks.gaze)
+    assert blinks.visible.min() == 0
+    assert open_eyes.visible.min() > 0
+    assert (blinks.visible <= open_eyes.visible + 1e-6).all()
+    same = (blinks.visible == open_eyes.visible) & (open_eyes.visible > 0)
+    assert same.double().mean() > 0.5, "most of the time nobody blinks"
 
 
 def test_the_sensors_noise_is_new_at_each_frame():

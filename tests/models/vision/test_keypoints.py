@@ -32,6 +32,15 @@ def test_every_codec_gets_outputs_that_it_can_read_and_learn_from(small, awake, 
     assert net.codec.decode(outputs).xy.shape == (2, 5, 2)
 
 
+def test_the_flow_is_among_the_weights_that_are_trained(small) -> None:
+    """53,784 parameters of the codec reach the optimiser, which moves them."""
+    net = build(small, "rle").build()
+    flow = list(net.codec.parameters())
+    assert sum(one.numel() for one in flow) == 53_784
+    assert {id(one) for one in flow} <= {id(one) for one in net.parameters()}
+    assert {f"codec.{name}" for name in net.codec.state_dict()} <= net.state_dict().keys()
+
+
 @pytest.mark.parametrize("codec", ["heatmap stride=8 decoder=argmax", "heatmap stride=4 upsamplings=1"])
 def test_maps_may_be_coarser_or_upsampled_by_the_head(small, codec) -> None:
     """The features have the stride of the maps times two for each upsampling."""

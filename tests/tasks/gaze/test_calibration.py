@@ -216,3 +216,13 @@ def test_what_is_no_calibration_is_refused():
         calibration_curve("offset", one, one, torch.zeros(5).long(), (0, 5))
     with pytest.raises(ValueError, match="persons: expected more than 5 samples of each, got 5 of 0"):
         calibration_curve("offset", one, one, torch.zeros(5).long(), (1, 5))
+
+
+def test_samples_that_calibrate_do_not_measure() -> None:
+    """Errors of 1, 2, 4, 8 and 16 degrees, four of them set aside: what is measured is one of the five."""
+    degrees = torch.tensor([1.0, 2.0, 4.0, 8.0, 16.0], dtype=torch.float64)
+    truth = torch.zeros(5, 2, dtype=torch.float64)
+    said = torch.stack([torch.deg2rad(degrees), torch.zeros(5, dtype=torch.float64)], 1)
+    curve = calibration_curve("none", said, truth, torch.zeros(5, dtype=torch.int64), (4,))
+    for measured in (curve.before[0], curve.after[0, 0]):
+        assert min(abs(torch.rad2deg(measured) - one) for one in degrees) < 1e-9

@@ -1,10 +1,11 @@
 """Gaze: rendered eyes of persons, splits and motions; conventions, normalisation, the law of mirrors."""
 
+from linsight.data.gaze.clips import ClipSamples, EyeClips
 from linsight.data.gaze.conventions import CONVENTIONS, convert, vectors_of
 from linsight.data.gaze.eye import FIELD, EyeParameters, optical_axis, visual_axis
 from linsight.data.gaze.eyes import NOT_COMPARABLE, Eyes, EyeSamples
 from linsight.data.gaze.mirror import mirror_angles, mirror_image, mirror_rotation, mirror_vectors
-from linsight.data.gaze.motion import MOTIONS, Trajectory, fixations, pursuit, saccades, sequence
+from linsight.data.gaze.motion import MOTIONS, Trajectory, blinking, fixations, pursuit, saccades, sequence
 from linsight.data.gaze.normalisation import (
     NORMALISED_CAMERAS,
     Normalisation,
@@ -24,6 +25,8 @@ __all__ = [
     "NOT_COMPARABLE",
     "PITCH",
     "YAW",
+    "ClipSamples",
+    "EyeClips",
     "EyeParameters",
     "EyeSamples",
     "Eyes",
@@ -34,6 +37,7 @@ __all__ = [
     "Persons",
     "Rendering",
     "Trajectory",
+    "blinking",
     "convert",
     "cross_person",
     "eye_of",

@@ -1,4 +1,4 @@
-"""Gaze over time: smooth pursuit and saccades, with the exact direction at every frame."""
+"""Gaze over time: smooth pursuit, saccades and blinks, with the exact direction at every frame."""
 
 import math
 from typing import NamedTuple
@@ -13,12 +13,14 @@ from linsight.data.gaze.eyes import Eyes, EyeSamples
 from linsight.data.gaze.persons import PITCH, YAW, counters, frames, persons
 from linsight.ops import angular_error, to_vector
 
-__all__ = ["MOTIONS", "Trajectory", "fixations", "pursuit", "saccades", "sequence"]
+__all__ = ["MOTIONS", "Trajectory", "blinking", "fixations", "pursuit", "saccades", "sequence"]
 
 MOTIONS = ("pursuit", "saccades")
 """Smooth pursuit, and saccades between fixations."""
 
 _SHORTEST, _LONGEST = 0.2, 0.6  # seconds of a fixation
+_CLOSING, _CLOSED, _OPENING = 0.1, 0.05, 0.15  # seconds of a blink
+_BLINK = _CLOSING + _CLOSED + _OPENING
 
 
 class Trajectory(NamedTuple):
@@ -89,6 +91,35 @@ def saccades(uniform: Float64[np.ndarray, "batch drawn"], num_frames: int, rate:
     return Trajectory(start + moved[..., None] * (end - start), (share > 0) & (share < 1))
 
 
+def blinking(
+    uniform: Float64[np.ndarray, "batch drawn"], num_frames: int, rate: float, blinks: float
+) -> Float64[Tensor, "batch frames"]:
+    """How far the lids are open at each frame, of what they are without blinks: 1, and 0 in a blink's middle.
+
+    A blink takes 0.1 s to close, rests for 0.05 and takes 0.15 to open. Between two is a time of exponential
+    law, so that there are `blinks` a second on average; the first begins after such a time too.
+
+    Args:
+        uniform: Numbers in [0, 1), one for each blink: as many as 0.3 s go into the clip, and one.
+        num_frames: Frames of each.
+        rate: Frames a second.
+        blinks: A second, at least 0 and less than 1 / 0.3.
+
+    Raises:
+        ValueError: Fewer than one frame; a rate that is not positive; blinks out of range.
+    """
+    time = _times(num_frames, rate)
+    if not 0 <= blinks < 1 / _BLINK:
+        raise ValueError(f"blinks: expected from 0 to less than {1 / _BLINK:.2f} a second, got {blinks}")
+    if blinks == 0:
+        return torch.ones(len(uniform), num_frames, dtype=torch.float64)
+    waits = -torch.log1p(-torch.from_numpy(uniform)) * (1 / blinks - _BLINK)
+    begins = waits.cumsum(1) + _BLINK * torch.arange(uniform.shape[1])
+    into = time - begins[..., None]
+    closing, opening = 1 - into / _CLOSING, (into - _CLOSING - _CLOSED) / _OPENING
+    return torch.maximum(closing, opening).clamp(0, 1).amin(1)
+
+
 def fixations(num_frames: int, rate: float) -> int:
     """The most fixations that so many frames may show, and one more: each with its saccade takes 0.22 s."""
     return math.ceil(num_frames / rate / _SHORTEST) + 2
@@ -102,19 +133,21 @@ def sequence(
     *,
     motion: str = "pursuit",
     rate: float = 30.0,
+    blinks: float = 0.0,
     seed: int = 0,
 ) -> tuple[EyeSamples, Trajectory]:
-    """Clips of one eye each: light, head, place and side stay, the gaze moves, the noise is new.
+    """Clips of one eye each: light, head, place and side stay, gaze and lids move, the noise is new.
 
-    A frame is a function of (the eyes, seed, person, item, motion, rate, its number): a shorter clip is the
-    beginning of a longer one.
+    A frame is a function of (the eyes, seed, person, item, motion, rate, blinks, its number): a shorter clip
+    is the beginning of a longer one. `blinks` is how many there are a second; see `blinking`.
 
     Returns:
         Samples of batch * num_frames pictures, clip by clip (`unflatten(0, (batch, num_frames))`), and the
         trajectory before any mirror.
 
     Raises:
-        ValueError: An unknown motion; fewer than one frame; a rate that is not positive; negative numbers.
+        ValueError: An unknown motion; fewer than one frame; a rate that is not positive; negative numbers;
+            what `blinking` refuses.
     """
     if motion not in MOTIONS:
         raise ValueError(f"motion: expected one of {', '.join(MOTIONS)}, got {motion!r}")
@@ -122,13 +155,19 @@ def sequence(
     count = 10 if motion == "pursuit" else 3 * fixations(num_frames, rate)
     uniform = noise.uniform(noise.key(seed, f"gaze/{motion}"), counters(person, items), count)
     trajectory = (pursuit if motion == "pursuit" else saccades)(uniform, num_frames, rate)
+    lids = noise.uniform(
+        noise.key(seed, "gaze/blinks"), counters(person, items), math.ceil(num_frames / rate / _BLINK) + 1
+    )
+    open_by = blinking(lids, num_frames, rate, blinks)
     still = frames(person, items, seed=seed)
     who = persons(person, seed=seed)
     # The head keeps what it has beyond following the gaze.
     still = still._replace(head=still.head - still.visual / 3)
     clips = []
     for number in range(num_frames):
-        frame = still._replace(visual=trajectory.gaze[:, number])
+        frame = still._replace(
+            visual=trajectory.gaze[:, number], openness=still.openness * open_by[:, number]
+        )
         clips.append(eyes.pictures(person, items, who, frame, seed=seed, epoch=number))
     fields = (torch.stack(field, 1).flatten(0, 1) for field in zip(*clips, strict=True))
     return EyeSamples(*fields), trajectory

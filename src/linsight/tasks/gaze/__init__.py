@@ -9,6 +9,7 @@ from linsight.tasks.gaze.calibration import (
     leave_one_out,
 )
 from linsight.tasks.gaze.calibration_file import load_calibration, save_calibration
+from linsight.tasks.gaze.looked_at import LookedAt, read_looked_at
 from linsight.tasks.gaze.looking import Look, gaze_in_box
 from linsight.tasks.gaze.pictures import gaze_arrow
 from linsight.tasks.gaze.roles import PersonRoles
@@ -21,6 +22,7 @@ __all__ = [
     "GazeConfig",
     "GazeTask",
     "Look",
+    "LookedAt",
     "PersonRoles",
     "Screen",
     "ScreenFit",
@@ -32,6 +34,7 @@ __all__ = [
     "gaze_in_box",
     "leave_one_out",
     "load_calibration",
+    "read_looked_at",
     "save_calibration",
     "screen_point",
 ]

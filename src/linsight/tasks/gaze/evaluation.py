@@ -1,22 +1,25 @@
 """Everything that a report shows of a network of gaze on a split."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from linsight.data.gaze import NOT_COMPARABLE
 from linsight.data.noise_laws import AnyNoiseLaw
 from linsight.models.vision import GazeNet
 from linsight.models.vision.codecs import ScaledCodec
 from linsight.ops import log_map
+from linsight.tasks.coverage import coverage_curves
 from linsight.tasks.exhibits import Curves, Evaluation, Exhibit, Table
 from linsight.tasks.gaze.density import density_exhibits
 from linsight.tasks.gaze.found import Found
 from linsight.tasks.gaze.measures import Calibrated, calibrated, measures, person_means, sparsified
 from linsight.tasks.gaze.pictures import worst_and_first
 
-__all__ = ["gaze_evaluation"]
+__all__ = ["gaze_evaluation", "share_curves"]
 
 SHOWN_COUNT, SHOWN_KIND = 9, "ridge"
 
@@ -27,11 +30,11 @@ def gaze_evaluation(net: GazeNet, found: Found, law: AnyNoiseLaw, split: str, pr
     exhibits: list[Exhibit] = [_persons(found, personal, split, protocol)]
     if personal is not None:
         exhibits += [_calibration(personal), _curves(personal)]
-    exhibits += [*worst_and_first(found), _shares(found)]
+    exhibits += [*worst_and_first(found), share_curves({"one look": found.degrees})]
     if found.sigma is not None:
         exhibits.append(_sparsification(found))
     if found.level is not None:
-        exhibits.append(_coverage(found))
+        exhibits.append(coverage_curves({"labels": found.level}))
     if isinstance(net.codec, ScaledCodec):
         exhibits += density_exhibits(net.codec, found, law)
     return Evaluation(split, measures(net, found, law, personal), tuple(exhibits))
@@ -109,14 +112,18 @@ def _curves(personal: Calibrated) -> Curves:
     )
 
 
-def _shares(found: Found) -> Curves:
-    ordered = found.degrees.sort().values.numpy()
-    line = np.linspace(0, max(10.0, float(np.quantile(ordered, 0.98))), 61)
-    shares = np.searchsorted(ordered, line, side="right") / len(ordered)
+def share_curves(degrees: Mapping[str, Float[Tensor, "pictures"]]) -> Curves:
+    """Of named networks, the share of pictures whose error is within a number of degrees."""
+    widest = max(float(torch.quantile(one, 0.98)) for one in degrees.values())
+    line = np.linspace(0, max(10.0, widest), 61)
+    series = {}
+    for name, one in degrees.items():
+        shares = np.searchsorted(one.sort().values.numpy(), line, side="right") / len(one)
+        series[name] = (line.tolist(), shares.tolist())
     return Curves(
         "within",
         "Share of pictures within an error",
-        {"one look": (line.tolist(), shares.tolist())},
+        series,
         "degrees",
         "share of pictures",
         note=f"Against the clean truth. These are {NOT_COMPARABLE}.",
@@ -137,13 +144,3 @@ def _sparsification(found: Found) -> Curves:
         "mean error of the rest (degrees)",
         note="The nearer the two, the better sigma orders the pictures by their error.",
     )
-
-
-def _coverage(found: Found) -> Curves:
-    assert found.level is not None  # of a density
-    levels = found.level.double().sort().values.numpy()
-    line = np.linspace(0, 1, 51)
-    shares = np.searchsorted(levels, line, side="right") / len(levels)
-    series = {"labels": (line.tolist(), shares.tolist()), "calibrated": ([0.0, 1.0], [0.0, 1.0])}
-    note = "The share of labels in the region that should hold this share of them, the densest one."
-    return Curves("coverage", "Coverage", series, "nominal", "share of labels", note=note)

@@ -1,7 +1,5 @@
 """Pictures of eyes for training: each rendered once, and then moved in each epoch."""
 
-import threading
-
 import numpy as np
 import torch
 from jaxtyping import Float, Integer
@@ -10,6 +8,7 @@ from torch import Tensor
 from linsight.data.gaze import Eyes
 from linsight.data.geometry import Augmentation, Warp
 from linsight.ops import exp_map, log_map, to_pitchyaw, to_vector
+from linsight.tasks.kept import Kept
 
 __all__ = ["EyesKept"]
 
@@ -32,12 +31,7 @@ class EyesKept:
         self, data: Eyes, persons: Integer[np.ndarray, "rows"], items: Integer[np.ndarray, "rows"]
     ) -> None:
         self.data, self.persons, self.items = data, persons, items
-        number = len(persons)
-        self._lock = threading.Lock()
-        self._known = np.zeros(number, bool)
-        self._image = torch.zeros(number, data.channels, *data.size, dtype=torch.uint8)
-        # Truth, label, head: pitch and yaw of each.
-        self._angles = torch.zeros(number, 3, 2, dtype=torch.float64)
+        self._kept = Kept(len(persons), self._rendered)
 
     def moved(
         self,
@@ -54,9 +48,9 @@ class EyesKept:
         The residual of a label is the picture's in all epochs, in the axes of the moved image: a law that is
         skewed upwards stays so in pictures that are turned or mirrored.
         """
-        self._render(rows)
-        image = self._image[rows].float() / 255
-        truth, label, head = self._angles[rows].unbind(1)
+        pixels, angles = self._kept.rows(rows)
+        image = pixels.float() / 255
+        truth, label, head = angles.unbind(1)
         if augmentation is None:
             return image, label, head
         warp = augmentation.draw(rows, self.data.size, seed=seed, epoch=epoch)
@@ -65,16 +59,9 @@ class EyesKept:
         label = exp_map(truth, residual) if residual.any() else truth
         return warp.image(image, "border").clamp(0, 1), label, head
 
-    def _render(self, rows: np.ndarray) -> None:
-        with self._lock:
-            missing = np.unique(rows[~self._known[rows]])
-            if len(missing) == 0:
-                return
-            found = self.data.samples(self.persons[missing], self.items[missing])
-            where = torch.from_numpy(missing)
-            self._image[where] = found.image
-            self._angles[where] = torch.stack([found.gaze, found.label, found.head], 1)
-            self._known[missing] = True
+    def _rendered(self, rows: Integer[np.ndarray, "rows"]) -> tuple[Tensor, Tensor]:
+        found = self.data.samples(self.persons[rows], self.items[rows])
+        return found.image, torch.stack([found.gaze, found.label, found.head], 1)
 
 
 def _turned(warp: Warp, angles: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch 2"]:

@@ -1,5 +1,6 @@
 """The task: the picture of an eye in, where it looks out; degrees on persons that were never seen."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
@@ -13,12 +14,13 @@ from linsight.data.geometry import STILL, Augmentation
 from linsight.data.noise_laws import AnyNoiseLaw, NoNoise
 from linsight.models.vision import GazeNet, GazeNetConfig
 from linsight.tasks.base import Batch, ComparedConfig, Progress, Split, Task, require_of_model
-from linsight.tasks.exhibits import Evaluation
+from linsight.tasks.exhibits import Evaluation, Exhibit
 from linsight.tasks.gaze.evaluation import gaze_evaluation
 from linsight.tasks.gaze.found import Found, find
 from linsight.tasks.gaze.measures import errors_of
 from linsight.tasks.gaze.roles import PersonRoles
 from linsight.tasks.gaze.samples import EyesKept
+from linsight.tasks.gaze.together import side_by_side
 
 __all__ = ["GazeConfig", "GazeTask"]
 
@@ -68,6 +70,7 @@ class GazeConfig(ComparedConfig):
         "rle_exact",
     )
     """What `linsight compare gaze --over head` compares where nothing else is asked for."""
+    shows_together: ClassVar[bool] = True
 
     kind: Literal["gaze"] = "gaze"
     data: Eyes = field(default_factory=Eyes)
@@ -163,6 +166,12 @@ class GazeTask(Task[GazeNet]):
         found = self.find(model.to(device).eval(), split, progress=progress)
         config = self.config
         return gaze_evaluation(model, found, config.label_noise, split, config.roles.protocol)
+
+    def shown_together(self, models: Mapping[str, GazeNet], *, device: torch.device) -> tuple[Exhibit, ...]:
+        """The law of the labels beside what each model learnt of it; coverage; shares within an error."""
+        config = self.config
+        rows = config.roles.rows("test")
+        return side_by_side(models, config.labelled, config.label_noise, *rows, device=device)
 
     def find(
         self, model: GazeNet, split: Split, *, mirror: bool = True, progress: Progress | None = None

@@ -10,6 +10,7 @@ from linsight.data.keypoint_noise import AnyKeypointNoise
 from linsight.data.people import JOINTS
 from linsight.models.vision import KeypointNet
 from linsight.models.vision.codecs import ScaledCodec
+from linsight.tasks.coverage import coverage_curves
 from linsight.tasks.exhibits import Curves, Evaluation, Exhibit, Table
 from linsight.tasks.pose.density import density_exhibits
 from linsight.tasks.pose.found import Found
@@ -17,7 +18,7 @@ from linsight.tasks.pose.measures import measures, within
 from linsight.tasks.pose.pictures import worst_and_first
 from linsight.tasks.pose.samples import Labelled
 
-__all__ = ["coverage_curves", "pck_curves", "pose_evaluation"]
+__all__ = ["pck_curves", "pose_evaluation"]
 
 SYNTHETIC = "People are synthetic: these numbers are not comparable with those of COCO or MPII."
 
@@ -32,7 +33,10 @@ def pose_evaluation(net: KeypointNet, found: Found, law: AnyKeypointNoise, split
         pck_curves(found.people, looks, mirrored),
     ]
     if found.level is not None and isinstance(net.codec, ScaledCodec):
-        exhibits += [coverage_curves({"labels": found}), *density_exhibits(net.codec, found, law)]
+        exhibits += [
+            coverage_curves({"labels": found.level[found.counted]}),
+            *density_exhibits(net.codec, found, law),
+        ]
     return Evaluation(split, measures(net, found, law), tuple(exhibits))
 
 
@@ -83,17 +87,3 @@ def pck_curves(people: Labelled, places: Mapping[str, Tensor], note: str = "") -
         series[name] = (line.tolist(), shares.tolist())
     note = " ".join(filter(None, ("All joints within the crop, clean truth.", note, SYNTHETIC)))
     return Curves("pck", "PCK against its threshold", series, "share of the larger side", "PCK", note=note)
-
-
-def coverage_curves(found: Mapping[str, Found]) -> Curves:
-    """Of named densities, the share of labels in regions that should hold a share of them."""
-    line = np.linspace(0, 1, 51)
-    series = {}
-    for name, one in found.items():
-        assert one.level is not None  # of a density
-        levels = one.level[one.counted].double().sort().values.numpy()
-        shares = np.searchsorted(levels, line, side="right") / len(levels)
-        series[name] = (line.tolist(), shares.tolist())
-    series["calibrated"] = ([0.0, 1.0], [0.0, 1.0])
-    note = "The share of labels in the region that should hold this share of them, the densest one."
-    return Curves("coverage", "Coverage", series, "nominal", "share of labels", note=note)

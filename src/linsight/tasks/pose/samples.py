@@ -1,6 +1,6 @@
 """Crops of people with the labels that somebody gave them: noisy ones, whose law is known."""
 
-import threading
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +11,9 @@ from torch import Tensor
 from linsight.data import People, noise
 from linsight.data.geometry import Augmentation
 from linsight.data.keypoint_noise import AnyKeypointNoise, noisy, num_uniforms
-from linsight.data.people import JOINTS, PAIRS
+from linsight.data.people import PAIRS
 from linsight.tasks.base import Split
+from linsight.tasks.kept import Kept
 
 __all__ = ["Labelled", "PeopleKept", "drawn_labels", "labelled"]
 
@@ -88,10 +89,7 @@ class PeopleKept:
 
     def __init__(self, data: People, number: int) -> None:
         self.data, self.number = data, number
-        self._seed: int | None = None
-        self._lock = threading.Lock()
-        self._kept: tuple[np.ndarray, ...] = ()
-        self._known = np.zeros(0, bool)
+        self._kept: tuple[int, Kept] | None = None
 
     def moved(
         self,
@@ -107,7 +105,7 @@ class PeopleKept:
         Labels are noisy in the axes of the moved crop, at its scale, by residuals that are the item's in all
         epochs: a law that is skewed to the right stays so in mirrored crops.
         """
-        pixels, places, seen, boxes = (torch.from_numpy(part) for part in self._of(items, seed))
+        pixels, places, seen, boxes = self._of(seed).rows(items)
         image, reference = pixels.float() / 255, (boxes[:, 2:] - boxes[:, :2]).amax(1)
         if augmentation is not None:
             warp = augmentation.draw(items, self.data.size, seed=seed, epoch=epoch)
@@ -119,23 +117,14 @@ class PeopleKept:
         labels = drawn_labels(law, places, seen, reference, items, split="train", seed=seed)
         return image, labels, seen
 
-    def _of(self, items: np.ndarray, seed: int) -> list[np.ndarray]:
-        with self._lock:
-            if seed != self._seed:
-                height, width = self.data.size
-                joints = len(JOINTS)
-                self._kept = (
-                    np.zeros((self.number, 3, height, width), np.uint8),
-                    np.zeros((self.number, joints, 2)),
-                    np.zeros((self.number, joints), np.int64),
-                    np.zeros((self.number, 4)),
-                )
-                self._known, self._seed = np.zeros(self.number, bool), seed
-            missing = np.unique(items[~self._known[items]])
-            if len(missing):
-                found = self.data.items("train", missing, seed=seed)
-                parts = (found.image, found.keypoints, found.visibility, found.box)
-                for kept, part in zip(self._kept, parts, strict=True):
-                    kept[missing] = part
-                self._known[missing] = True
-            return [kept[items] for kept in self._kept]
+    def _of(self, seed: int) -> Kept:
+        """What is kept of this seed; of another it is dropped."""
+        kept = self._kept
+        if kept is None or kept[0] != seed:
+            kept = self._kept = (seed, Kept(self.number, partial(self._rendered, seed=seed)))
+        return kept[1]
+
+    def _rendered(self, items: Integer[np.ndarray, "items"], *, seed: int) -> tuple[Tensor, ...]:
+        found = self.data.items("train", items, seed=seed)
+        parts = (found.image, found.keypoints, found.visibility, found.box)
+        return tuple(torch.from_numpy(part) for part in parts)

@@ -8,9 +8,10 @@ from linsight.data import People
 from linsight.data.keypoint_noise import AnyKeypointNoise
 from linsight.models.vision import KeypointNet
 from linsight.models.vision.codecs import ScaledCodec
+from linsight.tasks.coverage import coverage_curves
 from linsight.tasks.exhibits import Exhibit
 from linsight.tasks.pose.density import densities_together
-from linsight.tasks.pose.evaluation import coverage_curves, pck_curves
+from linsight.tasks.pose.evaluation import pck_curves
 from linsight.tasks.pose.found import find
 
 __all__ = ["side_by_side"]
@@ -47,4 +48,5 @@ def side_by_side(
     }
     if not learnt:
         return (pck,)
-    return *densities_together(learnt, law), coverage_curves({name: found[name] for name in learnt}), pck
+    levels = {name: one.level[one.counted] for name, one in found.items() if one.level is not None}
+    return *densities_together(learnt, law), coverage_curves(levels), pck

@@ -13,6 +13,7 @@ from linsight.training.presets.classify import (
 )
 from linsight.training.presets.detect import detect_default, detect_tiny
 from linsight.training.presets.gaze import gaze_default, gaze_noisy, gaze_tiny
+from linsight.training.presets.gaze_video import gaze_video_default, gaze_video_tiny
 from linsight.training.presets.generate import GENERATE
 from linsight.training.presets.language import language_default, language_mamba, language_tiny
 from linsight.training.presets.pose import pose_default, pose_noisy, pose_tiny
@@ -32,6 +33,7 @@ PRESETS: dict[str, dict[str, Callable[[], RunConfig]]] = {
     },
     "detect": {"default": detect_default, "tiny": detect_tiny},
     "gaze": {"default": gaze_default, "noisy": gaze_noisy, "tiny": gaze_tiny},
+    "gaze_video": {"default": gaze_video_default, "tiny": gaze_video_tiny},
     "generate": GENERATE,
     "language": {"default": language_default, "mamba": language_mamba, "tiny": language_tiny},
     "pose": {"default": pose_default, "noisy": pose_noisy, "tiny": pose_tiny},

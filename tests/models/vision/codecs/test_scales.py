@@ -283,3 +283,16 @@ def test_the_flow_learns_a_skewed_law_and_its_region_covers_it() -> None:
 def test_refusals(call: Callable[[], Space | Codec], match: str) -> None:
     with pytest.raises(ValueError, match=match):
         call()
+
+
+@pytest.mark.parametrize("name", ["rle", "rle_exact", "nll_gauss"])
+def test_the_densest_place_has_level_0_and_what_is_far_away_level_1(name: str) -> None:
+    """1 - exp(-r^2 / 2) at r sigma of a normal law; levels turned about would cover as many labels."""
+    codec = make_codec(name, Pixels(width=40, height=20))  # its flow, fresh, is N(0, I)
+    radius = torch.tensor([0.0, 0.5, 1.0, 2.0, 4.0])
+    sigma = torch.tensor([0.02, 0.05]).expand(5, 2)
+    turned = torch.stack([0.6 * radius, -0.8 * radius], 1)
+    with torch.no_grad():
+        found = codec.levels(turned * sigma, sigma)
+    want = 1 - torch.exp(-radius.square() / 2)
+    assert found.tolist() == pytest.approx(want.tolist(), abs=0.03)  # of thousands of draws
