@@ -139,6 +139,15 @@ def test_curves_carry_names_units_and_scales() -> None:
     np.testing.assert_array_equal(axes.lines[1].get_ydata(), [1.0, 5.0, 50.0])
 
 
+def test_the_areas_of_the_series_that_are_named_are_filled():
+    series = {"a": ([0.0, 1.0], [2.0, 2.0]), "b": ([0.0, 1.0], [1.0, 3.0])}
+    (axes,) = draw(Curves("c", "", series, "x", "y", areas=("b",))).axes
+    (area,) = axes.collections
+    corners = {tuple(corner) for corner in area.get_paths()[0].vertices.round(6).tolist()}
+    assert corners == {(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 3.0)}
+    assert (axes.lines[1].get_color(), len(axes.lines)) == ("#d1581a", 2)
+
+
 def test_a_single_curve_needs_no_legend_and_a_gap_stays_a_gap() -> None:
     (axes,) = draw(Curves("c", "", {"loss": ([1, 2, 3], [3.0, float("nan"), 1.0])}, "step", "loss")).axes
     assert axes.get_legend() is None

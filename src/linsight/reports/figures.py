@@ -73,11 +73,15 @@ def _draw_curves(curves: Curves, inches: float) -> Figure:
         if len(x) != len(y):
             raise ValueError(f"curves {curves.name!r}: series {name!r} has {len(x)} x and {len(y)} y values")
         few = len(x) <= 24
+        x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+        colour = SERIES[index % len(SERIES)]
+        if name in curves.areas:
+            axes.fill_between(x, y, color=colour, alpha=0.14, linewidth=0)
         axes.plot(
-            np.asarray(x, dtype=float),
-            np.asarray(y, dtype=float),
+            x,
+            y,
             label=name,
-            color=SERIES[index % len(SERIES)],
+            color=colour,
             linestyle=("-", "--", "-.", ":")[index // len(SERIES) % 4],
             linewidth=1.6,
             marker="o" if few else None,

@@ -67,5 +67,7 @@ def _curves(curve: ap.PrecisionRecall) -> Curves:
         {name: (x.tolist(), y.tolist()) for name, (x, y) in series.items()},
         "recall",
         "precision",
-        note="Lines join the eleven points to show which they are; their mean is taken.",
+        note="Filled: the areas that coco, voc10 and ultralytics take. Lines join the eleven points of voc07 "
+        "to show which they are; their mean is taken.",
+        areas=("coco, and voc10 between the points", "ultralytics: lines between"),
     )

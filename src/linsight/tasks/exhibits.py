@@ -108,7 +108,7 @@ class Heatmap:
 
 @dataclass(frozen=True)
 class Curves:
-    """Named series of (x, y) over common axes whose labels carry the units."""
+    """Named series of (x, y) over common axes whose labels carry the units; `areas` are filled to 0."""
 
     name: str
     title: str
@@ -118,6 +118,7 @@ class Curves:
     log_x: bool = False
     log_y: bool = False
     note: str = ""
+    areas: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
