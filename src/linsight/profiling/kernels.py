@@ -1,7 +1,7 @@
 """How much faster compiled kernels are than what else computes the same, beside the peaks of the machine."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
 
@@ -54,41 +54,55 @@ def self_check(op: str) -> float:
     """The largest relative error of outputs and gradients of a compiled op to its float64 definition.
 
     Args:
-        op: "linear_attention" or "selective_scan".
+        op: One that has a compiled kernel: "linear_attention", "delta_rule", "selective_scan".
     """
-    call, inputs = _small(op)
+    call, inputs = SMALL[op]()
     found = _gradients(partial(call, form="compiled"), *inputs)
     exact = _gradients(partial(call, form="naive"), *(x.double() for x in inputs))
     return max(_error(a, b) for a, b in zip(found, exact, strict=True))
 
 
-def kernel_ratios(*, seconds: float = 3.0) -> Iterator[KernelRatio]:
+def kernel_ratios(
+    *, seconds: float = 3.0, progress: Callable[[str, int, int], object] = lambda *_: None
+) -> Iterator[KernelRatio]:
     """Measure every kernel against softmax, its eager form, plain loops, peers that are installed, and peaks.
 
     An op whose self-check is red, or that has no kernel here, has a line without numbers.
 
     Args:
         seconds: Processor time for each line, five rounds at least.
+        progress: Called as `("kernels", done, total)` after each line.
     """
     torch.set_num_threads(1)
-    for op, cases in (("linear_attention", _attention_cases), ("selective_scan", _scan_cases)):
-        reason = kernels.choose(op, "cpu", torch.float32).passed_over.get("compiled")
-        if reason is None and not (error := self_check(op)) < CLOSE:
-            reason = f"its self-check is red: relative error {error:.0e}"
-        for row, kernel, other, exact in cases():
-            if reason is not None or kernel is None or other is None:
-                why = reason or f"{row.other} is not installed"
-                yield KernelRatio(row.op, row.what, row.other, row.goal, row.gate, note=why)
-                continue
-            error = max(_error(a, b) for a, b in zip(kernel(), exact(), strict=True))
-            times = measure({"kernel": kernel, "other": other}, seconds=seconds)
-            yield KernelRatio(
-                *(row.op, row.what, row.other, row.goal, row.gate),
-                kernel_ms=times["kernel"].median,
-                other_ms=times["other"].median,
-                error=error,
-                note=row.note,
-            )
+    lines = [(op, case) for op, cases in CASES.items() for case in cases()]
+    reasons = {op: _why_not(op) for op in dict.fromkeys(op for op, _ in lines)}
+    for done, (op, case) in enumerate(lines, 1):
+        yield _measured(*case, reason=reasons[op], seconds=seconds)
+        progress("kernels", done, len(lines))
+
+
+def _why_not(op: str) -> str | None:
+    """Why an op is not measured."""
+    reason = kernels.choose(op, "cpu", torch.float32).passed_over.get("compiled")
+    if reason is None and not (error := self_check(op)) < CLOSE:
+        return f"its self-check is red: relative error {error:.0e}"
+    return reason
+
+
+def _measured(
+    row: KernelRatio,
+    kernel: Call | None,
+    other: Call | None,
+    exact: Call,
+    *,
+    reason: str | None,
+    seconds: float,
+) -> KernelRatio:
+    if reason is not None or kernel is None or other is None:
+        return replace(row, note=reason or f"{row.other} is not installed")
+    error = max(_error(a, b) for a, b in zip(kernel(), exact(), strict=True))
+    times = measure({"kernel": kernel, "other": other}, seconds=seconds)
+    return replace(row, kernel_ms=times["kernel"].median, other_ms=times["other"].median, error=error)
 
 
 Case = tuple[KernelRatio, Call | None, Call | None, Call]
@@ -135,10 +149,27 @@ def _scan_cases() -> Iterator[Case]:
         yield row, kernel, None if theirs is None else partial(run, theirs, *inputs), exact
 
 
-def _small(op: str) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
-    if op == "linear_attention":
-        return _attend, torch.rand(4, 1, 70, 2, 20, generator=torch.Generator().manual_seed(0)).unbind(0)
-    return _scan, _scan_inputs(70, 20, 5)
+def _delta_cases() -> Iterator[Case]:
+    """B=1, H=4, K=V=64: the rule with a decay of a token, and with free vectors and a decay of a feature."""
+    for call, by_feature, words in ((_correct, False, ""), (_transform, True, "free vectors, ")):
+        goals = ((8.0, 4.0), (4.0, 2.0)) if not by_feature else ((8.0, 4.0), (8.0, 4.0))
+        inputs = _delta_inputs(1024, 4, 64, by_feature=by_feature)
+        yield from _against_blocks("delta_rule", call, inputs, f"{words}forward", goals)
+
+
+def _against_blocks(
+    op: str,
+    call: Callable[..., Tensor],
+    inputs: tuple[Tensor, ...],
+    what: str,
+    goals: tuple[tuple[float, float], tuple[float, float]],
+) -> Iterator[Case]:
+    """A kernel beside the eager blocks of its op: forward, and with the backward."""
+    length = inputs[0].shape[1]
+    for run, words, (goal, gate) in zip((_forward, _gradients), ("", " + backward"), goals, strict=True):
+        row = KernelRatio(op, f"{what}{words}, T={length}", "its eager blocks", goal, gate)
+        exact = partial(run, partial(call, form="chunk"), *(x.double() for x in inputs))
+        yield row, *(partial(run, partial(call, form=form), *inputs) for form in ("compiled", "chunk")), exact
 
 
 def _scan_inputs(length: int, channels: int, states: int) -> tuple[Tensor, ...]:
@@ -150,8 +181,25 @@ def _scan_inputs(length: int, channels: int, states: int) -> tuple[Tensor, ...]:
     return u, delta, A, B, C, dy
 
 
+def _delta_inputs(length: int, heads: int, width: int, *, by_feature: bool) -> tuple[Tensor, ...]:
+    """Queries, keys of length 1, values, fractions, decays by token or feature, and a gradient."""
+    generator = torch.Generator().manual_seed(0)
+    q, k, v, do = torch.randn(4, 1, length, heads, width, generator=generator).unbind(0)
+    beta = torch.rand(1, length, heads, generator=generator)
+    decay = -torch.rand(1, length, heads, width, generator=generator)
+    return q, F.normalize(k, dim=-1), v, beta, decay if by_feature else decay[..., 0].contiguous(), do
+
+
 def _attend(q: Tensor, k: Tensor, v: Tensor, *, form: str) -> Tensor:
     return ops.linear_attention(q, k, v, form=form)[0]
+
+
+def _correct(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, decay: Tensor, *, form: str) -> Tensor:
+    return ops.delta_rule(q, k, v, beta, decay, form=form)[0]
+
+
+def _transform(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, decay: Tensor, *, form: str) -> Tensor:
+    return ops.dplr_delta_rule(q, k, v, k, -beta[..., None] * k, decay, form=form)[0]
 
 
 def _scan(*inputs: Tensor, form: str) -> Tensor:
@@ -196,3 +244,21 @@ def _gradients(call: Callable[..., Tensor], *inputs: Tensor) -> tuple[Tensor, ..
 
 def _error(found: Tensor, exact: Tensor) -> float:
     return float((found.double() - exact).norm() / exact.norm())
+
+
+CASES: dict[str, Callable[[], Iterator[Case]]] = {
+    "linear_attention": _attention_cases,
+    "delta_rule": _delta_cases,
+    "selective_scan": _scan_cases,
+}
+"""What is measured of each op."""
+
+SMALL: dict[str, Callable[[], tuple[Callable[..., Tensor], tuple[Tensor, ...]]]] = {
+    "linear_attention": lambda: (
+        _attend,
+        torch.rand(4, 1, 70, 2, 20, generator=torch.Generator().manual_seed(0)).unbind(0),
+    ),
+    "delta_rule": lambda: (_correct, _delta_inputs(70, 2, 20, by_feature=True)),
+    "selective_scan": lambda: (_scan, _scan_inputs(70, 20, 5)),
+}
+"""A small call of each op, for its self-check; the last input is the gradient of the output."""
