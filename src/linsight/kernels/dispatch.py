@@ -12,6 +12,7 @@ OPS: dict[str, tuple[str, ...]] = {
     "linear_attention": ("compiled", "eager"),
     "delta_rule": ("compiled", "eager"),
     "selective_scan": ("compiled", "eager"),
+    "short_convolution": ("compiled", "eager"),
     "diagonal_space": ("eager",),
     "diagonal_recurrence": ("eager",),
     "low_rank_space": ("eager",),

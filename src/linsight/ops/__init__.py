@@ -60,6 +60,7 @@ from linsight.ops.pieces import Piece
 from linsight.ops.reassembly import reassemble
 from linsight.ops.rows import take
 from linsight.ops.scan import selective_scan, selective_scan_piece, selective_scan_plan
+from linsight.ops.short_convolution import last_inputs, short_convolution
 
 __all__ = [
     "NOTATIONS",
@@ -100,6 +101,7 @@ __all__ = [
     "exp_map",
     "fft_convolution",
     "global_linear_attention",
+    "last_inputs",
     "linear_attention",
     "linear_attention_piece",
     "linear_attention_plan",
@@ -121,6 +123,7 @@ __all__ = [
     "selective_scan",
     "selective_scan_piece",
     "selective_scan_plan",
+    "short_convolution",
     "take",
     "to_pitchyaw",
     "to_vector",

@@ -54,7 +54,7 @@ def self_check(op: str) -> float:
     """The largest relative error of outputs and gradients of a compiled op to its float64 definition.
 
     Args:
-        op: One that has a compiled kernel: "linear_attention", "delta_rule", "selective_scan".
+        op: One that has a compiled kernel: "linear_attention", "delta_rule" and others.
     """
     call, inputs = SMALL[op]()
     found = _gradients(partial(call, form="compiled"), *inputs)
@@ -154,22 +154,31 @@ def _delta_cases() -> Iterator[Case]:
     for call, by_feature, words in ((_correct, False, ""), (_transform, True, "free vectors, ")):
         goals = ((8.0, 4.0), (4.0, 2.0)) if not by_feature else ((8.0, 4.0), (8.0, 4.0))
         inputs = _delta_inputs(1024, 4, 64, by_feature=by_feature)
-        yield from _against_blocks("delta_rule", call, inputs, f"{words}forward", goals)
+        yield from _against_eager("delta_rule", call, inputs, f"{words}forward", goals)
 
 
-def _against_blocks(
+def _convolution_cases() -> Iterator[Case]:
+    """B=1, D=1024, 4 taps: Mamba's at width 512."""
+    goals = (3.0, 1.5), (4.0, 2.0)
+    inputs = _convolution_inputs(1024, 1024, 4)
+    other = "naive", "its shifted products"
+    yield from _against_eager("short_convolution", _convolve, inputs, "forward", goals, other)
+
+
+def _against_eager(
     op: str,
     call: Callable[..., Tensor],
     inputs: tuple[Tensor, ...],
     what: str,
     goals: tuple[tuple[float, float], tuple[float, float]],
+    other: tuple[str, str] = ("chunk", "its eager blocks"),
 ) -> Iterator[Case]:
-    """A kernel beside the eager blocks of its op: forward, and with the backward."""
-    length = inputs[0].shape[1]
+    """A kernel beside an eager form of its op: forward, and with the backward."""
+    (form, name), length = other, inputs[0].shape[1]
     for run, words, (goal, gate) in zip((_forward, _gradients), ("", " + backward"), goals, strict=True):
-        row = KernelRatio(op, f"{what}{words}, T={length}", "its eager blocks", goal, gate)
-        exact = partial(run, partial(call, form="chunk"), *(x.double() for x in inputs))
-        yield row, *(partial(run, partial(call, form=form), *inputs) for form in ("compiled", "chunk")), exact
+        row = KernelRatio(op, f"{what}{words}, T={length}", name, goal, gate)
+        kernel, eager = (partial(run, partial(call, form=each), *inputs) for each in ("compiled", form))
+        yield row, kernel, eager, partial(run, partial(call, form=form), *(x.double() for x in inputs))
 
 
 def _scan_inputs(length: int, channels: int, states: int) -> tuple[Tensor, ...]:
@@ -188,6 +197,16 @@ def _delta_inputs(length: int, heads: int, width: int, *, by_feature: bool) -> t
     beta = torch.rand(1, length, heads, generator=generator)
     decay = -torch.rand(1, length, heads, width, generator=generator)
     return q, F.normalize(k, dim=-1), v, beta, decay if by_feature else decay[..., 0].contiguous(), do
+
+
+def _convolution_inputs(length: int, channels: int, taps: int) -> tuple[Tensor, ...]:
+    generator = torch.Generator().manual_seed(0)
+    x, dy = torch.randn(2, 1, length, channels, generator=generator).unbind(0)
+    return x, torch.randn(channels, taps, generator=generator), torch.randn(channels, generator=generator), dy
+
+
+def _convolve(*inputs: Tensor, form: str) -> Tensor:
+    return ops.short_convolution(*inputs, form=form)[0]
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, *, form: str) -> Tensor:
@@ -250,6 +269,7 @@ CASES: dict[str, Callable[[], Iterator[Case]]] = {
     "linear_attention": _attention_cases,
     "delta_rule": _delta_cases,
     "selective_scan": _scan_cases,
+    "short_convolution": _convolution_cases,
 }
 """What is measured of each op."""
 
@@ -260,5 +280,6 @@ SMALL: dict[str, Callable[[], tuple[Callable[..., Tensor], tuple[Tensor, ...]]]]
     ),
     "delta_rule": lambda: (_correct, _delta_inputs(70, 2, 20, by_feature=True)),
     "selective_scan": lambda: (_scan, _scan_inputs(70, 20, 5)),
+    "short_convolution": lambda: (_convolve, _convolution_inputs(70, 20, 4)),
 }
 """A small call of each op, for its self-check; the last input is the gradient of the output."""

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from linsight import ops
 
-__all__ = ["CALLS", "Call", "results", "scan", "wrong"]
+__all__ = ["CALLS", "Call", "convolution", "delta", "results", "scan", "wrong"]
 
-TOKENS = frozenset({"q", "k", "v", "a", "b", "beta", "log_decay", "u", "delta", "B", "C"})
+TOKENS = frozenset({"q", "k", "v", "a", "b", "beta", "log_decay", "u", "delta", "B", "C", "x"})
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,19 @@ def scan(batch: int, length: int, channels: int, states: int) -> Call:
     return Call("selective_scan", given, lambda form, **given: ops.selective_scan(**given, form=form))
 
 
+def convolution(batch: int, length: int, channels: int, width: int) -> Call:
+    """The short convolution, of 1 to 8 taps."""
+    generator, taps = torch.Generator().manual_seed(0), width % 8 + 1
+    shapes = {
+        "x": (batch, length, channels),
+        "weight": (channels, taps),
+        "bias": (channels,),
+        "initial_state": (batch, taps - 1, channels),
+    }
+    given = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    return Call("short_convolution", given, lambda form, **given: ops.short_convolution(**given, form=form))
+
+
 CALLS: dict[str, Callable[[int, int, int, int], Call]] = {
     "attention": partial(attention, "none", "after"),
     "attention, decay of a head": partial(attention, "head", "before"),
@@ -125,5 +138,6 @@ CALLS: dict[str, Callable[[int, int, int, int], Call]] = {
         for decay in delta_cases.DECAYS
     },
     "scan": scan,
+    "convolution": convolution,
 }
 """By name, from batch, length, and two widths: features and values, or channels and states. In float32."""

@@ -44,12 +44,18 @@ CALLS = """
         u, delta, B, C = torch.rand(1, T, D), torch.rand(1, T, D), torch.rand(1, T, N), torch.rand(1, T, N)
         call(ops.selective_scan, u, delta, -torch.rand(D, N), B, C, torch.rand(D))
 
+    def convolution(T, D, width):
+        taps = width % 8 + 1
+        x, weight, state = torch.rand(2, T, D), torch.rand(D, taps), torch.rand(2, taps - 1, D)
+        call(ops.short_convolution, x, weight, torch.rand(D), initial_state=state)
+
     for level in levels():
         with at_level(level):
             for sizes in ((1, 1, 1), (31, 17, 33), (33, 16, 16), (65, 3, 47), (32, 40, 5)):
                 attention(*sizes)
                 delta(*sizes)
                 scan(*sizes)
+                convolution(*sizes)
         print(level)
 """
 

@@ -2,6 +2,7 @@
 
 from linsight.kernels.cpu.attention import linear_attention
 from linsight.kernels.cpu.compiling import build, compiler
+from linsight.kernels.cpu.convolution import short_convolution
 from linsight.kernels.cpu.delta import delta_rule
 from linsight.kernels.cpu.library import at_level, level, levels, why_not
 from linsight.kernels.cpu.scan import selective_scan
@@ -15,5 +16,6 @@ __all__ = [
     "levels",
     "linear_attention",
     "selective_scan",
+    "short_convolution",
     "why_not",
 ]

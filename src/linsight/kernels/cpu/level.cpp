@@ -4,6 +4,7 @@
 #include "delta_rule.h"
 #include "linear_attention.h"
 #include "selective_scan.h"
+#include "short_convolution.h"
 
 #define JOIN_(name, level) linsight_##name##_##level
 #define JOIN(name, level) JOIN_(name, level)
@@ -45,4 +46,13 @@ EXPORTED(delta_forward)(const Delta *d, int64_t begin, int64_t end, float *scrat
 EXPORTED(delta_backward)(const Delta *d, int64_t begin, int64_t end, float *scratch) {
   Flushed flushed;
   for (int64_t unit = begin; unit < end; ++unit) correct(*d, unit, scratch, true);
+}
+
+// Units: an interval of a row.
+EXPORTED(convolution_forward)(const Convolution *c, int64_t begin, int64_t end, float *scratch) {
+  for (int64_t unit = begin; unit < end; ++unit) convolve(*c, unit, scratch, false);
+}
+
+EXPORTED(convolution_backward)(const Convolution *c, int64_t begin, int64_t end, float *scratch) {
+  for (int64_t unit = begin; unit < end; ++unit) convolve(*c, unit, scratch, true);
 }
