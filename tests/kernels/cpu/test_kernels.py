@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_calls import CALLS, Call, results, wrong
+from kernel_calls import CALLS, Call, parts, results, wrong
 from linear_cases import relative_error
 from torch import Tensor
 
@@ -71,10 +71,10 @@ def test_pieces_of_any_lengths_are_the_whole(data: st.DataObject) -> None:
     for start, stop in itertools.pairwise([0, *cuts, length]):
         o, state = call.tokens(start, stop, state)("compiled")
         outputs.append(o)
-    # One decay of all features is rounded by what it left at the token before, which a cut forgets.
-    close = CLOSE if "of a head" in name or "token" in name else 0.0
+    # Some decays are rounded by what rounding left at tokens before, which a cut forgets.
+    close = CLOSE if "of a head" in name or "token" in name or name == "space" else 0.0
     assert relative_error(torch.cat(outputs, 1), whole) <= close, name
-    assert relative_error(state, final) <= close, name
+    assert relative_error(parts(state), parts(final)) <= close, name
 
 
 @every_level
@@ -195,7 +195,7 @@ def test_half_precision_is_computed_in_float32(name: str) -> None:
     (found, state), (expected, final) = call("compiled"), call.to(torch.float64)("naive")
     assert (found.dtype, state.dtype) == (torch.bfloat16, call("naive")[1].dtype)
     torch.testing.assert_close(found, expected.bfloat16(), rtol=1e-2, atol=1e-6)
-    assert relative_error(state, final) < CLOSE
+    assert relative_error(parts(state), parts(final)) < CLOSE
 
 
 @every_call

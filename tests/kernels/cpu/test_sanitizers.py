@@ -24,7 +24,7 @@ CALLS = """
     def call(op, *inputs, **options):
         leaves = [None if x is None else x.requires_grad_() for x in inputs]
         found = op(*leaves, form="compiled", **options)
-        torch.autograd.grad(sum(x.sum() for x in found), [x for x in leaves if x is not None])
+        torch.autograd.grad(sum(x.abs().sum() for x in found), [x for x in leaves if x is not None])
 
     def attention(T, K, V):
         q, k, v = torch.rand(1, T, 2, K), torch.rand(1, T, 2, K), torch.rand(1, T, 2, V)
@@ -49,6 +49,11 @@ CALLS = """
         x, weight, state = torch.rand(2, T, D), torch.rand(D, taps), torch.rand(2, taps - 1, D)
         call(ops.short_convolution, x, weight, torch.rand(D), initial_state=state)
 
+    def space(T, D, N):
+        rates, read = torch.complex(-torch.rand(2, D, N), torch.rand(2, D, N))
+        lengths = torch.tensor([T, T // 2, 0])
+        call(ops.diagonal_space, torch.rand(3, T, D), rates, read, lengths=lengths)
+
     for level in levels():
         with at_level(level):
             for sizes in ((1, 1, 1), (31, 17, 33), (33, 16, 16), (65, 3, 47), (32, 40, 5)):
@@ -56,6 +61,7 @@ CALLS = """
                 delta(*sizes)
                 scan(*sizes)
                 convolution(*sizes)
+                space(*sizes)
         print(level)
 """
 

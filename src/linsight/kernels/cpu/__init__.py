@@ -4,6 +4,7 @@ from linsight.kernels.cpu.attention import linear_attention
 from linsight.kernels.cpu.compiling import build, compiler
 from linsight.kernels.cpu.convolution import short_convolution
 from linsight.kernels.cpu.delta import delta_rule
+from linsight.kernels.cpu.diagonal import diagonal_space
 from linsight.kernels.cpu.library import at_level, level, levels, why_not
 from linsight.kernels.cpu.scan import selective_scan
 
@@ -12,6 +13,7 @@ __all__ = [
     "build",
     "compiler",
     "delta_rule",
+    "diagonal_space",
     "level",
     "levels",
     "linear_attention",

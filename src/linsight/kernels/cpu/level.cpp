@@ -2,6 +2,7 @@
 // Every function takes a range of units of work and memory of its own, calls the C library alone, and cannot fail.
 
 #include "delta_rule.h"
+#include "diagonal_space.h"
 #include "linear_attention.h"
 #include "selective_scan.h"
 #include "short_convolution.h"
@@ -55,4 +56,15 @@ EXPORTED(convolution_forward)(const Convolution *c, int64_t begin, int64_t end, 
 
 EXPORTED(convolution_backward)(const Convolution *c, int64_t begin, int64_t end, float *scratch) {
   for (int64_t unit = begin; unit < end; ++unit) convolve(*c, unit, scratch, true);
+}
+
+// Units: sixteen channels of a row.
+EXPORTED(diagonal_forward)(const Diagonal *d, int64_t begin, int64_t end, float *scratch) {
+  Flushed flushed;
+  for (int64_t unit = begin; unit < end; ++unit) Space(*d, unit, scratch).forward();
+}
+
+EXPORTED(diagonal_backward)(const Diagonal *d, int64_t begin, int64_t end, float *scratch) {
+  Flushed flushed;
+  for (int64_t unit = begin; unit < end; ++unit) Space(*d, unit, scratch).backward();
 }
