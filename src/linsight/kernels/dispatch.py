@@ -14,7 +14,7 @@ OPS: dict[str, tuple[str, ...]] = {
     "selective_scan": ("compiled", "eager"),
     "short_convolution": ("compiled", "eager"),
     "diagonal_space": ("compiled", "eager"),
-    "diagonal_recurrence": ("eager",),
+    "diagonal_recurrence": ("compiled", "eager"),
     "low_rank_space": ("eager",),
 }
 """The engines that each op has, fastest first. `eager`, PyTorch's own operations, is last everywhere."""

@@ -177,6 +177,12 @@ def _space_cases() -> Iterator[Case]:
     yield row, lambda: (ours(),), lambda: (powers(),), lambda: (exact(),)
 
 
+def _recurrence_cases() -> Iterator[Case]:
+    """LRU at B=4 and 256 states."""
+    inputs = _recurrence_inputs(4, 784, 256)
+    yield from _against_eager("diagonal_recurrence", _recur, inputs, "forward", ((8.0, 4.0), (6.0, 3.0)))
+
+
 def _against_eager(
     op: str,
     call: Callable[..., Tensor],
@@ -237,6 +243,19 @@ def _space(x: Tensor, log_decay: Tensor, read: Tensor, *, form: str) -> Tensor:
 def _powers(log_decay: Tensor, read: Tensor, length: int) -> Tensor:
     """Re sum_n read_n lambda_n^l by complex `pow`."""
     return (log_decay.exp()[..., None] ** torch.arange(length) * read[..., None]).sum(-2).real
+
+
+def _recurrence_inputs(batch: int, length: int, states: int) -> tuple[Tensor, ...]:
+    """Moduli from 0.9 to 0.999, all angles."""
+    x, dh = torch.randn(
+        2, batch, length, states, generator=torch.Generator().manual_seed(0), dtype=torch.complex64
+    )
+    moduli, angles = torch.linspace(0.9, 0.999, states), torch.linspace(0, torch.pi, states)
+    return x, torch.complex(moduli.log(), angles), dh
+
+
+def _recur(x: Tensor, log_decay: Tensor, *, form: str) -> Tensor:
+    return ops.diagonal_recurrence(x, log_decay, form=form)[0]
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, *, form: str) -> Tensor:
@@ -305,6 +324,7 @@ CASES: dict[str, Callable[[], Iterator[Case]]] = {
     "selective_scan": _scan_cases,
     "short_convolution": _convolution_cases,
     "diagonal_space": _space_cases,
+    "diagonal_recurrence": _recurrence_cases,
 }
 """What is measured of each op."""
 
@@ -317,5 +337,6 @@ SMALL: dict[str, Callable[[], tuple[Callable[..., Tensor], tuple[Tensor, ...]]]]
     "selective_scan": lambda: (_scan, _scan_inputs(70, 20, 5)),
     "short_convolution": lambda: (_convolve, _convolution_inputs(70, 20, 4)),
     "diagonal_space": lambda: (_space, _space_inputs(2, 70, 20, 5)),
+    "diagonal_recurrence": lambda: (_recur, _recurrence_inputs(2, 70, 20)),
 }
 """A small call of each op, for its self-check; the last input is the gradient of the output."""

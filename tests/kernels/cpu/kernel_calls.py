@@ -11,7 +11,18 @@ from torch import Tensor
 
 from linsight import ops
 
-__all__ = ["CALLS", "Call", "convolution", "delta", "parts", "results", "scan", "space", "wrong"]
+__all__ = [
+    "CALLS",
+    "Call",
+    "convolution",
+    "delta",
+    "parts",
+    "recurrence",
+    "results",
+    "scan",
+    "space",
+    "wrong",
+]
 
 TOKENS = frozenset({"q", "k", "v", "a", "b", "beta", "log_decay", "u", "delta", "B", "C", "x"})
 
@@ -158,6 +169,18 @@ def space(batch: int, length: int, channels: int, states: int) -> Call:
     return Call("diagonal_space", given, computed)
 
 
+def recurrence(batch: int, length: int, states: int, _: int) -> Call:
+    """The diagonal recurrence, of the decays and the reading of the space's first states."""
+    inputs, given = space(batch, length, states, 2).given, space(batch, length, 2 * states, 1).given
+    taken = torch.complex(*given["x"].unflatten(-1, (states, 2)).unbind(-1)).contiguous()
+    chosen = {"x": taken, "rates": inputs["rates"][:, 0], "initial_state": inputs["initial_state"][..., 0]}
+
+    def computed(form: str, *, rates: Tensor, **given: Tensor) -> tuple[Tensor, Tensor]:
+        return ops.diagonal_recurrence(log_decay=rates, **given, form=form)
+
+    return Call("diagonal_recurrence", {name: x.contiguous() for name, x in chosen.items()}, computed)
+
+
 CALLS: dict[str, Callable[[int, int, int, int], Call]] = {
     "attention": partial(attention, "none", "after"),
     "attention, decay of a head": partial(attention, "head", "before"),
@@ -171,5 +194,6 @@ CALLS: dict[str, Callable[[int, int, int, int], Call]] = {
     "scan": scan,
     "convolution": convolution,
     "space": space,
+    "recurrence": recurrence,
 }
 """By name, from batch, length, and two widths: features and values, or channels and states. In float32."""

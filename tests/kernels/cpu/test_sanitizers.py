@@ -53,6 +53,7 @@ CALLS = """
         rates, read = torch.complex(-torch.rand(2, D, N), torch.rand(2, D, N))
         lengths = torch.tensor([T, T // 2, 0])
         call(ops.diagonal_space, torch.rand(3, T, D), rates, read, lengths=lengths)
+        call(ops.diagonal_recurrence, torch.randn(3, T, D) + 0j, rates[:, 0].clone(), lengths=lengths)
 
     for level in levels():
         with at_level(level):

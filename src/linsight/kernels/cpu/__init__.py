@@ -6,6 +6,7 @@ from linsight.kernels.cpu.convolution import short_convolution
 from linsight.kernels.cpu.delta import delta_rule
 from linsight.kernels.cpu.diagonal import diagonal_space
 from linsight.kernels.cpu.library import at_level, level, levels, why_not
+from linsight.kernels.cpu.recurrence import diagonal_recurrence
 from linsight.kernels.cpu.scan import selective_scan
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "build",
     "compiler",
     "delta_rule",
+    "diagonal_recurrence",
     "diagonal_space",
     "level",
     "levels",

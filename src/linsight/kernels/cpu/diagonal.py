@@ -9,7 +9,7 @@ from torch import Tensor
 from linsight.kernels.cpu.library import run
 from linsight.kernels.cpu.operators import differentiable, operator
 
-__all__ = ["diagonal_space"]
+__all__ = ["diagonal_space", "fill", "rounded"]
 
 LANES = 16
 """Channels that go together."""
@@ -132,17 +132,23 @@ def _powers(log_decay: Tensor, exponent: int) -> Tensor:
     return torch.polar(magnitude, exponent * log_decay.imag)
 
 
-def _parameters(log_decay: Tensor, read: Tensor) -> Tensor:
-    """Parts of the rounded decay, of what reads, and of what SLIP roundings take, `(6, states, channels)`."""
+def rounded(log_decay: Tensor) -> tuple[Tensor, Tensor]:
+    """The decay in complex64, and the factor less 1 that puts back what SLIP of its roundings take."""
     log_decay = log_decay.to(torch.complex128)
     decay = _powers(log_decay, 1).to(torch.complex64)
-    rounded = decay.to(torch.complex128)
+    power = decay.to(torch.complex128)
     for _ in range(SLIP.bit_length() - 1):
-        rounded = rounded.square()
+        power = power.square()
     # Of a state that forgets at once there is nothing to put right.
-    slip = torch.where(rounded.abs() > 1e-200, _powers(log_decay, SLIP) / rounded - 1, 0)
-    parts = [part for z in (decay, read, slip) for part in (z.real, z.imag)]
-    return torch.stack([part.to(torch.float32) for part in parts]).mT.contiguous()
+    slip = torch.where(power.abs() > 1e-200, _powers(log_decay, SLIP) / power - 1, 0)
+    return decay, slip.to(torch.complex64)
+
+
+def _parameters(log_decay: Tensor, read: Tensor) -> Tensor:
+    """Parts of the rounded decay, of what reads, and of the factor, `(6, states, channels)`."""
+    decay, slip = rounded(log_decay)
+    parts = [part for z in (decay, read.to(torch.complex64), slip) for part in (z.real, z.imag)]
+    return torch.stack(parts).mT.contiguous()
 
 
 def _run(
@@ -160,18 +166,7 @@ def _run(
     states = log_decay.shape[1]
     others |= {"x": x, "parameters": _parameters(log_decay, read)}
     others["lengths"] = None if lengths is None else lengths.to(torch.int64)
-    diagonal, copies = _Diagonal(batch, length, channels, states), []
-    for key, tensor in others.items():
-        if tensor is None:
-            continue
-        # Numbers of a token lie side by side; copies that are made here live until the kernel is done.
-        strided = key in ("x", "dy")
-        copies.append(tensor if strided and tensor.stride(-1) == 1 else tensor.contiguous().resolve_conj())
-        setattr(diagonal, key, copies[-1].data_ptr())
-        if strided:
-            row, token, _ = copies[-1].stride()
-            setattr(diagonal, f"{key}_row", row)
-            setattr(diagonal, f"{key}_token", token)
+    diagonal, copies = fill(_Diagonal(batch, length, channels, states), others)
     run(
         name,
         diagonal,
@@ -180,3 +175,22 @@ def _run(
         operations=2 * products * x.numel() * states,
     )
     del copies
+
+
+def fill(structure: ctypes.Structure, tensors: dict[str, Tensor | None]) -> tuple[Any, list[Tensor]]:
+    """The structure with the addresses of the tensors, and of those with rows of tokens their strides.
+
+    Its pointers are to the tensors in the list, which the caller keeps alive.
+    """
+    copies = []
+    for key, tensor in tensors.items():
+        if tensor is None:
+            continue
+        token = hasattr(structure, f"{key}_token")
+        copies.append((tensor if token and tensor.stride(-1) == 1 else tensor.contiguous()).resolve_conj())
+        setattr(structure, key, copies[-1].data_ptr())
+        if token:
+            floats = 2 if tensor.is_complex() else 1
+            setattr(structure, f"{key}_row", floats * copies[-1].stride(0))
+            setattr(structure, f"{key}_token", floats * copies[-1].stride(1))
+    return structure, copies

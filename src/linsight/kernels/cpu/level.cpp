@@ -2,6 +2,7 @@
 // Every function takes a range of units of work and memory of its own, calls the C library alone, and cannot fail.
 
 #include "delta_rule.h"
+#include "diagonal_recurrence.h"
 #include "diagonal_space.h"
 #include "linear_attention.h"
 #include "selective_scan.h"
@@ -67,4 +68,15 @@ EXPORTED(diagonal_forward)(const Diagonal *d, int64_t begin, int64_t end, float 
 EXPORTED(diagonal_backward)(const Diagonal *d, int64_t begin, int64_t end, float *scratch) {
   Flushed flushed;
   for (int64_t unit = begin; unit < end; ++unit) Space(*d, unit, scratch).backward();
+}
+
+// Units: some states of a row.
+EXPORTED(recurrence_forward)(const Recurrence *r, int64_t begin, int64_t end, float *) {
+  Flushed flushed;
+  for (int64_t unit = begin; unit < end; ++unit) States(*r, unit).forward();
+}
+
+EXPORTED(recurrence_backward)(const Recurrence *r, int64_t begin, int64_t end, float *) {
+  Flushed flushed;
+  for (int64_t unit = begin; unit < end; ++unit) States(*r, unit).backward();
 }

@@ -1,13 +1,16 @@
-"""The compiled diagonal space beside the laws of every kernel: row lengths, long and short memories."""
+"""The compiled diagonal kernels beside the laws of all kernels: row lengths, long and short memories."""
 
 import ctypes
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
-from kernel_calls import Call, results, space, wrong
+from kernel_calls import Call, recurrence, results, space, wrong
 
 from linsight import kernels, ops
 from linsight.kernels.cpu import diagonal as kernel
+from linsight.kernels.cpu import recurrence as recurrence_kernel
 
 LEVELS = kernels.cpu.levels()
 pytestmark = pytest.mark.skipif(not LEVELS, reason=f"no library: {kernels.cpu.why_not()}")
@@ -15,18 +18,15 @@ pytestmark = pytest.mark.skipif(not LEVELS, reason=f"no library: {kernels.cpu.wh
 
 def of_lengths(call: Call, lengths: torch.Tensor) -> Call:
     """The call with padded rows."""
-
-    def computed(form: str, *, rates, **given):
-        return ops.diagonal_space(log_decay=rates, **given, lengths=lengths, form=form)
-
-    return Call(call.op, call.given, computed)
+    return Call(call.op, call.given, partial(call.computed, lengths=lengths))
 
 
 @pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("make", [space, recurrence])
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32])
-def test_padded_rows_are_as_alone(level: str, dtype: torch.dtype) -> None:
+def test_padded_rows_are_as_alone(level: str, make: Callable[..., Call], dtype: torch.dtype) -> None:
     """Of no tokens, of some, of whole chunks, of all: outputs, states and gradients are those of float64."""
-    call = of_lengths(space(5, 70, 18, 5), torch.tensor([0, 1, 37, 64, 70], dtype=dtype))
+    call = of_lengths(make(5, 70, 18, 5), torch.tensor([0, 1, 37, 64, 70], dtype=dtype))
     expected = results(call.to(torch.float64))
     call.given["x"][1, 1:] = torch.nan  # padding is not read
     with kernels.cpu.at_level(level):
@@ -44,20 +44,24 @@ def test_a_long_memory_keeps_its_angle(level: str) -> None:
     exact, last = ops.diagonal_space(x.double(), rates, read, form="parallel")
     with kernels.cpu.at_level(level):
         y, state = ops.diagonal_space(x, rates, read, form="compiled")
+        taken = (x[..., :1] + 0j).expand(-1, -1, 40)
+        _, other = ops.diagonal_recurrence(taken, rates[0], form="compiled")
     assert (y - exact).norm() < 2e-6 * exact.norm()
     assert (state - last).norm() < 3e-6 * last.norm()
+    assert (other - last[:, 0]).norm() < 3e-6 * last.norm()
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_a_state_that_forgets_at_once_has_finite_gradients(level: str) -> None:
-    call = space(1, 40, 5, 4)
-    call.given["rates"].real[:, 1] = -torch.inf
-    call.given["rates"].real[:, 2] = -80
+@pytest.mark.parametrize("make", [space, recurrence])
+def test_a_state_that_forgets_at_once_has_finite_gradients(level: str, make: Callable[..., Call]) -> None:
+    call = make(1, 40, 5, 4)
+    call.given["rates"].real[..., 1] = -torch.inf
+    call.given["rates"].real[..., 2] = -80
     expected = results(call.to(torch.float64))
     with kernels.cpu.at_level(level):
         found = results(call, "compiled")
     assert max(wrong(call, found, expected).values()) < 1e-6
-    assert (found["grad of rates"][:, 1] == 0).all()
+    assert (found["grad of rates"][..., 1, :] == 0).all()
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -72,6 +76,17 @@ def test_torch_takes_it_for_an_operator_of_its_own(whole: bool) -> None:
     torch.library.opcheck(kernel._backward, (*gradients, *tensors, lengths, kept))
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_torch_takes_the_recurrence_for_one_too(whole: bool) -> None:
+    leaves = [x.requires_grad_() for x in recurrence(2, 35, 18, 3).given.values()]
+    lengths = torch.tensor([3, 35]) if whole else None
+    torch.library.opcheck(recurrence_kernel._forward, (*leaves, lengths))
+    h, final = (x.detach() for x in recurrence_kernel._forward(*leaves, lengths))
+    tensors = [x.detach() for x in leaves]
+    gradients = torch.randn_like(h), torch.randn_like(final) if whole else None
+    torch.library.opcheck(recurrence_kernel._backward, (*gradients, h, *tensors, lengths))
+
+
 def test_states_are_kept_only_where_a_gradient_is_asked_for() -> None:
     given = space(1, 100, 16, 2).given.values()
     assert kernel._forward(*given, None, False)[2].numel() == 0
@@ -82,6 +97,11 @@ def test_auto_takes_it_from_two_tokens_on_and_eager_elsewhere() -> None:
     def form(length: int, dtype: torch.dtype = torch.float32, **options) -> str:
         return ops.diagonal_space_plan(torch.zeros(1, length, 4, dtype=dtype), **options).form
 
+    def other(length: int, dtype: torch.dtype = torch.complex64, **options) -> str:
+        return ops.diagonal_recurrence_plan(torch.zeros(1, length, 4, dtype=dtype), **options).form
+
+    assert (other(1), other(2), other(64, torch.complex128)) == ("recurrent", "compiled", "chunk")
+    assert other(64, chunk_size=8) == "chunk"
     assert form(2) == form(64, torch.bfloat16) == "compiled"
     assert form(1) == "recurrent"
     assert form(64, torch.float64) == form(64, chunk_size=8) == "chunk"
@@ -92,3 +112,5 @@ def test_auto_takes_it_from_two_tokens_on_and_eager_elsewhere() -> None:
 def test_the_structure_has_the_size_of_the_fields_in_c() -> None:
     """Eight bytes each, in one order on both sides: what is wrong there shows in every other test."""
     assert ctypes.sizeof(kernel._Diagonal) == 8 * len(kernel._Diagonal._fields_) == 8 * 21
+    theirs = recurrence_kernel._Recurrence
+    assert ctypes.sizeof(theirs) == 8 * len(theirs._fields_) == 8 * 18
