@@ -41,11 +41,8 @@ def run(arguments: Sequence[str]) -> int:
     from linsight.profiling import allocator, kernel_ratios
     from linsight.tasks.exhibits import Table
 
-    rows = []
     with watching() as progress:
-        for row in kernel_ratios(seconds=options.seconds):
-            rows.append(row)
-            progress("kernels", len(rows), 10)
+        rows = list(kernel_ratios(seconds=options.seconds, progress=progress))
     if options.json:
         print(json.dumps([asdict(row) | {"ratio": row.ratio} for row in rows], indent=2))
     else:

@@ -10,10 +10,11 @@ __all__ = ["OPS", "Choice", "choose", "require"]
 
 OPS: dict[str, tuple[str, ...]] = {
     "linear_attention": ("compiled", "eager"),
-    "delta_rule": ("eager",),
+    "delta_rule": ("compiled", "eager"),
     "selective_scan": ("compiled", "eager"),
-    "diagonal_space": ("eager",),
-    "diagonal_recurrence": ("eager",),
+    "short_convolution": ("compiled", "eager"),
+    "diagonal_space": ("compiled", "eager"),
+    "diagonal_recurrence": ("compiled", "eager"),
     "low_rank_space": ("eager",),
 }
 """The engines that each op has, fastest first. `eager`, PyTorch's own operations, is last everywhere."""
