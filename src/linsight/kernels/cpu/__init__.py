@@ -2,10 +2,15 @@
 
 from linsight.kernels.cpu.attention import linear_attention
 from linsight.kernels.cpu.compiling import build, compiler
+from linsight.kernels.cpu.decode import MAPS, DecodedBlock, DecodedEmbedding, Decoder
 from linsight.kernels.cpu.library import at_level, level, levels, why_not
 from linsight.kernels.cpu.scan import selective_scan
 
 __all__ = [
+    "MAPS",
+    "DecodedBlock",
+    "DecodedEmbedding",
+    "Decoder",
     "at_level",
     "build",
     "compiler",

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from linsight.models.sequence.decoding import Steps
 from linsight.models.sequence.model import SequenceModel
 from linsight.models.sequence.rwkv import RWKVModel
 
@@ -57,10 +58,10 @@ def generate(
         logits = logits[:, -1]
     else:
         logits = logits[torch.arange(len(prompts), device=prompts.device), lengths - 1]
+    following = Steps(model)
     for step in range(num_steps):
         if step:
-            logits, state = model(drawn[-1][:, None], state)
-            logits = logits[:, 0]
+            logits, state = following(drawn[-1], state)
         scores = logits[:, :num_tokens]
         if greedy:
             drawn.append(scores.argmax(-1))
