@@ -2,6 +2,8 @@
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -36,7 +38,7 @@ class Autoregressive(Density):
 
     A subclass says how cells are read (`to_cells`, `to_images`, `order_of`), scores whole images
     (`log_probs`), and runs step by step (`begin`, `read`, `feed`) with a state that carries everything:
-    nested tuples of batch-first tensors, and whatever is the same for all rows.
+    nested tuples of batch-first tensors, and whatever is the same for all rows. Draws go by `one_way`.
 
     Args:
         height, width: Image size in pixels.
@@ -92,6 +94,16 @@ class Autoregressive(Density):
     @abstractmethod
     def feed(self, state: Any, cells: Int[Tensor, "batch cells"]) -> Any:
         """The state after one or more further cells."""
+
+    def one_way(
+        self, member: int = 0
+    ) -> tuple[Callable[[Int[Tensor, " batch"]], Any], Callable[[Any, Int[Tensor, "batch cells"]], Any]]:
+        """`begin` and `feed` of a member, for a walk that drops each state as it takes the next.
+
+        They may be faster, and differ by rounding; `feed` may change the state that it is given in place. The
+        weights may not change while they are in use.
+        """
+        return partial(self.begin, member=member), self.feed
 
     @abstractmethod
     def fit_bias(self, x: Tensor) -> None:
@@ -373,12 +385,13 @@ class Autoregressive(Density):
 
     def _draw(self, starts, allowed: Tensor | None, temperature: float, generator, member: int) -> Tensor:
         """Images cell by cell, among the allowed values alone."""
-        state, cells = self.begin(starts, member), []
+        begin, feed = self.one_way(member)
+        state, cells = begin(starts), []
         if allowed is not None:
             count = _leading(allowed.sum(-1).eq(1).all(0))
             known = allowed[:, :count].int().argmax(-1)
             if count:
-                state, cells = self.feed(state, known), list(known.split(1, dim=1))
+                state, cells = feed(state, known), list(known.split(1, dim=1))
         while len(cells) < self.num_cells:
             logits = self.read(state) / temperature
             if allowed is not None:
@@ -386,7 +399,7 @@ class Autoregressive(Density):
             logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
             cells.append(torch.multinomial(logits.softmax(1), 1, generator=generator))
             if len(cells) < self.num_cells:
-                state = self.feed(state, cells[-1])
+                state = feed(state, cells[-1])
         return self.to_images(torch.cat(cells, dim=1), member)
 
 

@@ -107,7 +107,7 @@ class _Step(ctypes.Structure):
 
 
 class Decoder:
-    """Steps of a model whose weights are copied as they are now; later changes of them do not count.
+    """Steps of a model whose weights do not change in between: most are copied, the others read where they are.
 
     Args:
         embedding: Tokens to vectors.
@@ -213,10 +213,10 @@ class Decoder:
         )
 
     def _own(self, x: Tensor | None) -> int | None:
-        """The address of a copy of x."""
+        """The address of x, copied where its numbers do not lie side by side, and kept as long as this."""
         if x is None:
             return None
-        self._kept.append(x.detach().clone(memory_format=torch.contiguous_format))
+        self._kept.append(x.detach().contiguous())
         return self._kept[-1].data_ptr()
 
     def _matrix(self, weight: Tensor, half: bool) -> _Matrix:

@@ -58,10 +58,10 @@ def generate(
         logits = logits[:, -1]
     else:
         logits = logits[torch.arange(len(prompts), device=prompts.device), lengths - 1]
-    following = Steps(model)
+    steps = Steps(model)
     for step in range(num_steps):
         if step:
-            logits, state = following(drawn[-1], state)
+            logits, state = steps(drawn[-1], state)
         scores = logits[:, :num_tokens]
         if greedy:
             drawn.append(scores.argmax(-1))
