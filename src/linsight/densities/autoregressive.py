@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from linsight.densities.base import Density, check_images, check_labels, check_temperature
+from linsight.densities.draws import draw
 from linsight.densities.given import Given
 
 __all__ = ["Autoregressive", "LabelKind", "LabelPlace"]
@@ -368,8 +369,8 @@ class Autoregressive(Density):
                 for start, member in zip(starts.unbind(1), members.tolist(), strict=True)
             ]
             scores = scores + torch.stack(found, dim=1)
-        drawn = torch.multinomial(scores.softmax(1), 1, generator=generator)
-        return members[drawn[:, 0]], starts.gather(1, drawn)[:, 0]
+        drawn = draw(scores, generator)
+        return members[drawn], starts.gather(1, drawn[:, None])[:, 0]
 
     def _known_score(self, given: Given, starts: Tensor, member: int) -> Float[Tensor, " batch"]:
         """log p(known | start): of the cells known whole, and of what is known of the next one."""
@@ -396,8 +397,7 @@ class Autoregressive(Density):
             logits = self.read(state) / temperature
             if allowed is not None:
                 logits = logits.masked_fill(~allowed[:, len(cells)], -math.inf)
-            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-            cells.append(torch.multinomial(logits.softmax(1), 1, generator=generator))
+            cells.append(draw(logits, generator)[:, None])
             if len(cells) < self.num_cells:
                 state = feed(state, cells[-1])
         return self.to_images(torch.cat(cells, dim=1), member)

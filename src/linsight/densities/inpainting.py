@@ -10,6 +10,7 @@ from torch import Tensor
 
 from linsight.densities.autoregressive import Autoregressive
 from linsight.densities.base import check_labels
+from linsight.densities.draws import draw
 from linsight.densities.given import Given
 from linsight.densities.states import take_rows
 
@@ -162,8 +163,7 @@ def _filtered(density: Autoregressive, given: Given, y, member: int, count: int,
                 weights = weights.masked_fill(poor[:, None], 0)
                 rows = rows.flatten()
                 state, cells, logits = take_rows(state, rows), cells[rows], logits[rows]
-        probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(1)
-        cells[:, cell] = torch.multinomial(probabilities, 1, generator=generator)[:, 0]
+        cells[:, cell] = draw(logits, generator)
         if cell + 1 < density.num_cells:
             state = feed(state, cells[:, cell : cell + 1])
     chosen = torch.multinomial(weights.softmax(1), 1, generator=generator)[:, 0]

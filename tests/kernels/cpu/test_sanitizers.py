@@ -17,6 +17,8 @@ CALLS = """
     import torch
     from linsight import ops
     from linsight.kernels.cpu import at_level, levels, library
+    from linsight.mixers import config
+    from linsight.models.sequence import ImageDensityConfig, SequenceConfig, Steps, TokenModelConfig, generate
 
     library.LIBRARY = Path(sys.argv[1])
     torch.set_num_threads(1)
@@ -38,8 +40,19 @@ CALLS = """
         u, delta, B, C = torch.rand(1, T, D), torch.rand(1, T, D), torch.rand(1, T, N), torch.rand(1, T, N)
         call(ops.selective_scan, u, delta, -torch.rand(D, N), B, C, torch.rand(D))
 
+    @torch.no_grad()
+    def decode(rows, dim, heads, mlp_dim):
+        sequence = SequenceConfig(dim=dim, layers=2, mlp_dim=mlp_dim, mixers=(config("linear", heads=heads),))
+        model = TokenModelConfig(vocabulary=5, max_length=4, previous=2, sequence=sequence).build()
+        assert Steps(model).reason is None
+        generate(model, torch.zeros(rows, 1, dtype=torch.int64), 4)
+        Steps(model, half=True)(torch.zeros(rows, dtype=torch.int64))
+        ImageDensityConfig(height=4, width=8, sequence=sequence).build().sample(rows)
+
     for level in levels():
         with at_level(level):
+            for sizes in ((1, 1, 1, 1), (7, 15, 3, 17), (50, 64, 2, 33), (5, 33, 1, 70)):
+                decode(*sizes)
             for sizes in ((1, 1, 1), (31, 17, 33), (33, 16, 16), (65, 3, 47), (32, 40, 5)):
                 attention(*sizes)
                 scan(*sizes)

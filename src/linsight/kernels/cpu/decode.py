@@ -31,7 +31,7 @@ class DecodedBlock:
         heads, keys, values: Sizes of the state, `(batch, heads, keys, values)`; one more with `normalise`.
         feature_map: Of queries and keys, in `MAPS`.
         normalise: Divide by the sum of similarities, kept in the last column.
-        mlp: The weights `(dim,)` of the norm before it, `(2 hidden, dim)` of gates and values, `(dim, hidden)`.
+        mlp: `(dim,)` of the norm before it, `(2 hidden, dim)` to gates and values, `(dim, hidden)` back.
     """
 
     norm: Tensor
@@ -69,7 +69,10 @@ class DecodedEmbedding:
 class _Matrix(ctypes.Structure):
     """`Matrix` of decode.h, field by field."""
 
-    _fields_ = [("data", ctypes.c_void_p), *((name, ctypes.c_int64) for name in ("inputs", "outputs", "half"))]
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("inputs", "outputs", "half")),
+    ]
 
 
 class _Block(ctypes.Structure):
@@ -107,7 +110,7 @@ class _Step(ctypes.Structure):
 
 
 class Decoder:
-    """Steps of a model whose weights do not change in between: most are copied, the others read where they are.
+    """Steps of a model whose weights do not change in between: some are copied, others read where they are.
 
     Args:
         embedding: Tokens to vectors.
@@ -147,7 +150,11 @@ class Decoder:
             head=self._matrix(weight, half=False),
             bias=self._own(bias),
         )
-        widths = [weight.shape[0], *(len(b.project) for b in blocks), *(len(b.mlp[1]) for b in blocks if b.mlp)]
+        widths = [
+            weight.shape[0],
+            *(len(b.project) for b in blocks),
+            *(len(b.mlp[1]) for b in blocks if b.mlp),
+        ]
         self._scratch = ROWS * (2 * _padded(dim) + _padded(max(widths)))
         elements = sum(b.heads * b.keys * b.values for b in blocks)
         self._operations = 2 * (sum(x.numel() for x in self._kept) + 2 * elements)

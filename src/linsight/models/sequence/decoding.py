@@ -1,4 +1,4 @@
-"""Steps of one token for loops that draw: one compiled call where the model allows it, else the model's own."""
+"""Steps of one token for loops that draw: one compiled call where a model allows it, else its own."""
 
 from typing import Any, cast
 
@@ -143,7 +143,9 @@ def _decoder(model: SequenceModel, half: bool) -> Decoder:
 
 def _block(block: Block) -> DecodedBlock:
     mixer = cast(LinearAttention, block.mixer)
-    mlp = (block.mlp_norm.weight, block.mlp.gate_value.weight, block.mlp.out.weight) if block.has_mlp else None
+    mlp = (
+        (block.mlp_norm.weight, block.mlp.gate_value.weight, block.mlp.out.weight) if block.has_mlp else None
+    )
     return DecodedBlock(
         norm=cast(nn.LayerNorm, block.mixer_norm).weight,
         project=mixer.qkv.weight,
@@ -159,7 +161,9 @@ def _block(block: Block) -> DecodedBlock:
 
 def _head(head: Head) -> tuple[Tensor, Tensor]:
     """W h + b + F B h = (W + F B) h + b."""
-    weight = head.weight if head.to_features is None else head.weight + head.features @ head.to_features.weight
+    weight = (
+        head.weight if head.to_features is None else head.weight + head.features @ head.to_features.weight
+    )
     return weight, head.bias
 
 

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from linsight.densities import draw
 from linsight.models.sequence.decoding import Steps
 from linsight.models.sequence.model import SequenceModel
 from linsight.models.sequence.rwkv import RWKVModel
@@ -67,8 +68,7 @@ def generate(
             drawn.append(scores.argmax(-1))
             continue
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-        probabilities = restrict(scores / temperature, top_k=top_k, top_p=top_p).softmax(-1)
-        drawn.append(torch.multinomial(probabilities, 1, generator=generator)[:, 0])
+        drawn.append(draw(restrict(scores / temperature, top_k=top_k, top_p=top_p), generator))
     return torch.stack(drawn, dim=1)
 
 
