@@ -4,11 +4,13 @@ import json
 from functools import partial
 
 import pytest
+import torch
 
 from linsight import kernels, profiling
 from linsight.cli.main import main
 from linsight.profiling import kernels as measuring
 from linsight.profiling.kernels import KernelRatio
+from linsight.tasks.generate import decoding
 
 pytestmark = pytest.mark.skipif(not kernels.cpu.levels(), reason=f"no library: {kernels.cpu.why_not()}")
 
@@ -27,11 +29,23 @@ def use(monkeypatch, *, gate: float) -> None:
 
     monkeypatch.setattr(measuring, "_attention_cases", cases)
     monkeypatch.setattr(measuring, "_scan_cases", lambda: iter(()))
+    monkeypatch.setattr(decoding, "decode_cases", lambda: iter(()))
 
 
 @pytest.mark.parametrize("op", ["linear_attention", "selective_scan"])
 def test_compiled_ops_equal_their_definitions(op):
     assert profiling.self_check(op) < 2e-6
+
+
+def test_a_decoding_step_is_measured_against_a_cache_and_eager():
+    with torch.inference_mode():
+        found = list(profiling.ratios(decoding.decode_cases((1,)), None, seconds=0.001))
+    assert [row.other for row in found] == ["key-value cache", "eager step"]
+    for row in found:
+        assert row.ratio is not None
+        assert row.error is not None
+        assert row.error < 1e-6
+        assert row.note == ""
 
 
 def test_the_loop_over_tokens_computes_the_scan():

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 
 from linsight.cli.parsing import parse
 
@@ -40,12 +41,13 @@ def run(arguments: Sequence[str]) -> int:
     from linsight.cli.tables import columns
     from linsight.profiling import allocator, kernel_ratios
     from linsight.tasks.exhibits import Table
+    from linsight.tasks.generate.decoding import decode_ratios
 
     rows = []
     with watching() as progress:
-        for row in kernel_ratios(seconds=options.seconds):
+        for row in chain(kernel_ratios(seconds=options.seconds), decode_ratios(seconds=options.seconds)):
             rows.append(row)
-            progress("kernels", len(rows), 10)
+            progress("kernels", len(rows), 18)
     if options.json:
         print(json.dumps([asdict(row) | {"ratio": row.ratio} for row in rows], indent=2))
     else:

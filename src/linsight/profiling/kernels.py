@@ -1,7 +1,7 @@
 """How much faster compiled kernels are than what else computes the same, beside the peaks of the machine."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
 
@@ -13,7 +13,7 @@ from linsight import kernels, ops
 from linsight.profiling.clock import measure
 from linsight.profiling.peers import peer
 
-__all__ = ["KernelRatio", "kernel_ratios", "self_check"]
+__all__ = ["Case", "KernelRatio", "kernel_ratios", "ratios", "self_check"]
 
 CLOSE = 1e-5
 """Relative error to float64 above which an op is not measured; kernels have some 1e-7."""
@@ -50,6 +50,9 @@ class KernelRatio:
         return self.ratio is not None and self.ratio < self.gate
 
 
+Case = tuple[KernelRatio, Call | None, Call | None, Call]
+
+
 def self_check(op: str) -> float:
     """The largest relative error of outputs and gradients of a compiled op to its float64 definition.
 
@@ -75,23 +78,30 @@ def kernel_ratios(*, seconds: float = 3.0) -> Iterator[KernelRatio]:
         reason = kernels.choose(op, "cpu", torch.float32).passed_over.get("compiled")
         if reason is None and not (error := self_check(op)) < CLOSE:
             reason = f"its self-check is red: relative error {error:.0e}"
-        for row, kernel, other, exact in cases():
-            if reason is not None or kernel is None or other is None:
-                why = reason or f"{row.other} is not installed"
-                yield KernelRatio(row.op, row.what, row.other, row.goal, row.gate, note=why)
-                continue
+        yield from ratios(cases(), reason, seconds=seconds)
+
+
+def ratios(cases: Iterable[Case], reason: str | None, *, seconds: float) -> Iterator[KernelRatio]:
+    """Measure each case, unless there is a reason not to, or its kernel is wrong.
+
+    Args:
+        cases: A line without numbers, the kernel, what it is compared with (None: not installed), and the
+            kernel's outputs in float64, called after it.
+        reason: Why no line has numbers; None to measure.
+        seconds: Processor time for each.
+    """
+    for row, kernel, other, exact in cases:
+        why, error = reason, None
+        if why is None and (kernel is None or other is None):
+            why = f"{row.other} is not installed"
+        if why is None and kernel is not None:
             error = max(_error(a, b) for a, b in zip(kernel(), exact(), strict=True))
-            times = measure({"kernel": kernel, "other": other}, seconds=seconds)
-            yield KernelRatio(
-                *(row.op, row.what, row.other, row.goal, row.gate),
-                kernel_ms=times["kernel"].median,
-                other_ms=times["other"].median,
-                error=error,
-                note=row.note,
-            )
-
-
-Case = tuple[KernelRatio, Call | None, Call | None, Call]
+            why = None if error < CLOSE else f"its self-check is red: relative error {error:.0e}"
+        if why is not None or kernel is None or other is None:
+            yield replace(row, note=why or "")
+            continue
+        times = measure({"kernel": kernel, "other": other}, seconds=seconds)
+        yield replace(row, kernel_ms=times["kernel"].median, other_ms=times["other"].median, error=error)
 
 
 def _attention_cases() -> Iterator[Case]:

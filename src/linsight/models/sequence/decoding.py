@@ -70,9 +70,10 @@ class Steps:
             logits, state = self.model(tokens[:, None], state)
             return logits[:, 0], state
         state = _writable(self._begun(tokens) if state is None else state)
+        start, recent, position = state.context
         memories = [layer.memory for layer in state.layers]
         try:
-            logits = self._decoder.step(tokens, *state.context, memories)
+            logits = self._decoder.step(tokens, start, recent, position, memories)
         except ValueError:
             cast(Any, self.model).embedding(tokens[:, None], state.context)  # says which, and what it expects
             raise
