@@ -19,7 +19,7 @@ def use(monkeypatch, *, gate: float) -> None:
     """One small case and a peer that is missing; the real ones take a minute."""
 
     def cases():
-        call, inputs = measuring._small("linear_attention")
+        call, inputs = measuring.SMALL["linear_attention"]()
         kernel, other = (
             partial(measuring._forward, partial(call, form=form), *inputs) for form in ("compiled", "naive")
         )
@@ -27,19 +27,24 @@ def use(monkeypatch, *, gate: float) -> None:
         yield KernelRatio("linear_attention", "forward", "a loop", 2.0, gate), kernel, other, exact
         yield KernelRatio("linear_attention", "forward", "a peer", 2.0, gate), kernel, None, exact
 
-    monkeypatch.setattr(measuring, "_attention_cases", cases)
-    monkeypatch.setattr(measuring, "_scan_cases", lambda: iter(()))
+    monkeypatch.setattr(measuring, "CASES", {"linear_attention": cases})
     monkeypatch.setattr(decoding, "decode_cases", lambda: iter(()))
 
 
-@pytest.mark.parametrize("op", ["linear_attention", "selective_scan"])
+def test_every_compiled_op_is_checked_and_measured():
+    compiled = {op for op, engines in kernels.OPS.items() if "compiled" in engines}
+    assert compiled - {"decode"} == measuring.CASES.keys() == measuring.SMALL.keys()
+
+
+@pytest.mark.parametrize("op", measuring.SMALL)
 def test_compiled_ops_equal_their_definitions(op):
     assert profiling.self_check(op) < 2e-6
 
 
 def test_a_decoding_step_is_measured_against_a_cache_and_eager():
     with torch.inference_mode():
-        found = list(profiling.ratios(decoding.decode_cases((1,)), None, seconds=0.001))
+        cases = decoding.decode_cases((1,))
+        found = [profiling.measure_ratio(*case, reason=None, seconds=0.001) for case in cases]
     assert [row.other for row in found] == ["key-value cache", "eager step"]
     for row in found:
         assert row.ratio is not None
@@ -49,7 +54,7 @@ def test_a_decoding_step_is_measured_against_a_cache_and_eager():
 
 
 def test_the_loop_over_tokens_computes_the_scan():
-    call, inputs = measuring._small("selective_scan")
+    call, inputs = measuring.SMALL["selective_scan"]()
     found = measuring._prepared_scan(*inputs[:5])
     assert measuring._error(found, call(*(x.double() for x in inputs[:5]), form="naive")) < 1e-6
 
@@ -62,6 +67,14 @@ def test_a_line_has_times_ratio_gate_and_error_and_a_missing_peer_is_told(monkey
     assert measured["error"] < 1e-6
     assert missing["ratio"] is None
     assert missing["note"] == "a peer is not installed"
+
+
+def test_progress_counts_the_lines_that_there_are(monkeypatch):
+    use(monkeypatch, gate=0.0)
+    calls = []
+    rows = list(profiling.kernel_ratios(seconds=0.001, progress=lambda *call: calls.append(call)))
+    assert calls == [("kernels", 1, 2), ("kernels", 2, 2)]
+    assert len(rows) == 2
 
 
 def test_a_ratio_below_its_gate_fails(monkeypatch, capsys):

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain
 
 from linsight.cli.parsing import parse
 
@@ -43,11 +42,9 @@ def run(arguments: Sequence[str]) -> int:
     from linsight.tasks.exhibits import Table
     from linsight.tasks.generate.decoding import decode_ratios
 
-    rows = []
     with watching() as progress:
-        for row in chain(kernel_ratios(seconds=options.seconds), decode_ratios(seconds=options.seconds)):
-            rows.append(row)
-            progress("kernels", len(rows), 18)
+        rows = list(kernel_ratios(seconds=options.seconds, progress=progress))
+        rows += decode_ratios(seconds=options.seconds, progress=progress)
     if options.json:
         print(json.dumps([asdict(row) | {"ratio": row.ratio} for row in rows], indent=2))
     else:

@@ -10,7 +10,7 @@ __all__ = ["OPS", "Choice", "choose", "require"]
 
 OPS: dict[str, tuple[str, ...]] = {
     "linear_attention": ("compiled", "eager"),
-    "delta_rule": ("eager",),
+    "delta_rule": ("compiled", "eager"),
     "selective_scan": ("compiled", "eager"),
     "diagonal_space": ("eager",),
     "diagonal_recurrence": ("eager",),

@@ -148,7 +148,7 @@ class GatedDeltaNet(Mixer):
         log_decay = self.A_log.to(exact).exp() * steps
         if valid is not None:
             beta, log_decay = (torch.where(valid[..., None], part, 0) for part in (beta, log_decay))
-        self.last_form = form = ops.delta_rule_plan(x.shape[1], form=self.form).form
+        self.last_form = form = ops.delta_rule_plan(q, k, v, form=self.form).form
         q, k = _unit(q), _unit(k)
         o, memory = self.recur(
             partial(ops.delta_rule, q, k, v, beta, log_decay, scale=self.key_width**-0.5, form=form),

@@ -138,7 +138,7 @@ class RWKV7(RWKVMixer, RelayMixer):
         if valid is not None:
             token = valid[:, :, None, None]
             k, kk, v, log_decay = (torch.where(token, part, 0) for part in (k, kk, v, log_decay))
-        self.last_form = form = ops.delta_rule_plan(x.shape[1], form=self.form).form
+        self.last_form = form = ops.delta_rule_plan(r, k, v, form=self.form).form
         memory = None if state is None else state.memory
         o, memory = ops.dplr_delta_rule(r, k, v, kk, -kk * rate, log_decay, initial_state=memory, form=form)
         own = (r * k * self.r_k.to(exact)).sum(-1, keepdim=True) * v

@@ -1,6 +1,6 @@
 """How much faster compiled kernels are than what else computes the same, beside the peaks of the machine."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
@@ -13,7 +13,7 @@ from linsight import kernels, ops
 from linsight.profiling.clock import measure
 from linsight.profiling.peers import peer
 
-__all__ = ["Case", "KernelRatio", "kernel_ratios", "ratios", "self_check"]
+__all__ = ["Case", "KernelRatio", "kernel_ratios", "measure_ratio", "self_check"]
 
 CLOSE = 1e-5
 """Relative error to float64 above which an op is not measured; kernels have some 1e-7."""
@@ -57,51 +57,66 @@ def self_check(op: str) -> float:
     """The largest relative error of outputs and gradients of a compiled op to its float64 definition.
 
     Args:
-        op: "linear_attention" or "selective_scan".
+        op: One that has a compiled kernel: "linear_attention", "delta_rule", "selective_scan".
     """
-    call, inputs = _small(op)
+    call, inputs = SMALL[op]()
     found = _gradients(partial(call, form="compiled"), *inputs)
     exact = _gradients(partial(call, form="naive"), *(x.double() for x in inputs))
     return max(_error(a, b) for a, b in zip(found, exact, strict=True))
 
 
-def kernel_ratios(*, seconds: float = 3.0) -> Iterator[KernelRatio]:
+def kernel_ratios(
+    *, seconds: float = 3.0, progress: Callable[[str, int, int], object] = lambda *_: None
+) -> Iterator[KernelRatio]:
     """Measure every kernel against softmax, its eager form, plain loops, peers that are installed, and peaks.
 
     An op whose self-check is red, or that has no kernel here, has a line without numbers.
 
     Args:
         seconds: Processor time for each line, five rounds at least.
+        progress: Called as `("kernels", done, total)` after each line.
     """
     torch.set_num_threads(1)
-    for op, cases in (("linear_attention", _attention_cases), ("selective_scan", _scan_cases)):
-        reason = kernels.choose(op, "cpu", torch.float32).passed_over.get("compiled")
-        if reason is None and not (error := self_check(op)) < CLOSE:
-            reason = f"its self-check is red: relative error {error:.0e}"
-        yield from ratios(cases(), reason, seconds=seconds)
+    lines = [(op, case) for op, cases in CASES.items() for case in cases()]
+    reasons = {op: _why_not(op) for op in dict.fromkeys(op for op, _ in lines)}
+    for done, (op, case) in enumerate(lines, 1):
+        yield measure_ratio(*case, reason=reasons[op], seconds=seconds)
+        progress("kernels", done, len(lines))
 
 
-def ratios(cases: Iterable[Case], reason: str | None, *, seconds: float) -> Iterator[KernelRatio]:
-    """Measure each case, unless there is a reason not to, or its kernel is wrong.
+def _why_not(op: str) -> str | None:
+    """Why an op is not measured."""
+    reason = kernels.choose(op, "cpu", torch.float32).passed_over.get("compiled")
+    if reason is None and not (error := self_check(op)) < CLOSE:
+        return f"its self-check is red: relative error {error:.0e}"
+    return reason
+
+
+def measure_ratio(
+    row: KernelRatio,
+    kernel: Call | None,
+    other: Call | None,
+    exact: Call,
+    *,
+    reason: str | None,
+    seconds: float,
+) -> KernelRatio:
+    """The line with its numbers, or why there are none.
 
     Args:
-        cases: A line without numbers, the kernel, what it is compared with (None: not installed), and the
-            kernel's outputs in float64, called after it.
-        reason: Why no line has numbers; None to measure.
-        seconds: Processor time for each.
+        row: Without numbers.
+        kernel: What is measured; its first outputs are compared with those of `exact`, in float64.
+        other: What it is measured against; None: not installed.
+        reason: Why nothing is measured; None to measure, unless the kernel is wrong.
+        seconds: Processor time, five rounds at least.
     """
-    for row, kernel, other, exact in cases:
-        why, error = reason, None
-        if why is None and (kernel is None or other is None):
-            why = f"{row.other} is not installed"
-        if why is None and kernel is not None:
-            error = max(_error(a, b) for a, b in zip(kernel(), exact(), strict=True))
-            why = None if error < CLOSE else f"its self-check is red: relative error {error:.0e}"
-        if why is not None or kernel is None or other is None:
-            yield replace(row, note=why or "")
-            continue
-        times = measure({"kernel": kernel, "other": other}, seconds=seconds)
-        yield replace(row, kernel_ms=times["kernel"].median, other_ms=times["other"].median, error=error)
+    if reason is not None or kernel is None or other is None:
+        return replace(row, note=reason or f"{row.other} is not installed")
+    error = max(_error(a, b) for a, b in zip(kernel(), exact(), strict=True))
+    if not error < CLOSE:
+        return replace(row, note=f"its self-check is red: relative error {error:.0e}")
+    times = measure({"kernel": kernel, "other": other}, seconds=seconds)
+    return replace(row, kernel_ms=times["kernel"].median, other_ms=times["other"].median, error=error)
 
 
 def _attention_cases() -> Iterator[Case]:
@@ -145,10 +160,27 @@ def _scan_cases() -> Iterator[Case]:
         yield row, kernel, None if theirs is None else partial(run, theirs, *inputs), exact
 
 
-def _small(op: str) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
-    if op == "linear_attention":
-        return _attend, torch.rand(4, 1, 70, 2, 20, generator=torch.Generator().manual_seed(0)).unbind(0)
-    return _scan, _scan_inputs(70, 20, 5)
+def _delta_cases() -> Iterator[Case]:
+    """B=1, H=4, K=V=64: the rule with a decay of a token, and with free vectors and a decay of a feature."""
+    for call, by_feature, words in ((_correct, False, ""), (_transform, True, "free vectors, ")):
+        goals = ((8.0, 4.0), (4.0, 2.0)) if not by_feature else ((8.0, 4.0), (8.0, 4.0))
+        inputs = _delta_inputs(1024, 4, 64, by_feature=by_feature)
+        yield from _against_blocks("delta_rule", call, inputs, f"{words}forward", goals)
+
+
+def _against_blocks(
+    op: str,
+    call: Callable[..., Tensor],
+    inputs: tuple[Tensor, ...],
+    what: str,
+    goals: tuple[tuple[float, float], tuple[float, float]],
+) -> Iterator[Case]:
+    """A kernel beside the eager blocks of its op: forward, and with the backward."""
+    length = inputs[0].shape[1]
+    for run, words, (goal, gate) in zip((_forward, _gradients), ("", " + backward"), goals, strict=True):
+        row = KernelRatio(op, f"{what}{words}, T={length}", "its eager blocks", goal, gate)
+        exact = partial(run, partial(call, form="chunk"), *(x.double() for x in inputs))
+        yield row, *(partial(run, partial(call, form=form), *inputs) for form in ("compiled", "chunk")), exact
 
 
 def _scan_inputs(length: int, channels: int, states: int) -> tuple[Tensor, ...]:
@@ -160,8 +192,25 @@ def _scan_inputs(length: int, channels: int, states: int) -> tuple[Tensor, ...]:
     return u, delta, A, B, C, dy
 
 
+def _delta_inputs(length: int, heads: int, width: int, *, by_feature: bool) -> tuple[Tensor, ...]:
+    """Queries, keys of length 1, values, fractions, decays by token or feature, and a gradient."""
+    generator = torch.Generator().manual_seed(0)
+    q, k, v, do = torch.randn(4, 1, length, heads, width, generator=generator).unbind(0)
+    beta = torch.rand(1, length, heads, generator=generator)
+    decay = -torch.rand(1, length, heads, width, generator=generator)
+    return q, F.normalize(k, dim=-1), v, beta, decay if by_feature else decay[..., 0].contiguous(), do
+
+
 def _attend(q: Tensor, k: Tensor, v: Tensor, *, form: str) -> Tensor:
     return ops.linear_attention(q, k, v, form=form)[0]
+
+
+def _correct(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, decay: Tensor, *, form: str) -> Tensor:
+    return ops.delta_rule(q, k, v, beta, decay, form=form)[0]
+
+
+def _transform(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, decay: Tensor, *, form: str) -> Tensor:
+    return ops.dplr_delta_rule(q, k, v, k, -beta[..., None] * k, decay, form=form)[0]
 
 
 def _scan(*inputs: Tensor, form: str) -> Tensor:
@@ -206,3 +255,21 @@ def _gradients(call: Callable[..., Tensor], *inputs: Tensor) -> tuple[Tensor, ..
 
 def _error(found: Tensor, exact: Tensor) -> float:
     return float((found.double() - exact).norm() / exact.norm())
+
+
+CASES: dict[str, Callable[[], Iterator[Case]]] = {
+    "linear_attention": _attention_cases,
+    "delta_rule": _delta_cases,
+    "selective_scan": _scan_cases,
+}
+"""What is measured of each op."""
+
+SMALL: dict[str, Callable[[], tuple[Callable[..., Tensor], tuple[Tensor, ...]]]] = {
+    "linear_attention": lambda: (
+        _attend,
+        torch.rand(4, 1, 70, 2, 20, generator=torch.Generator().manual_seed(0)).unbind(0),
+    ),
+    "delta_rule": lambda: (_correct, _delta_inputs(70, 2, 20, by_feature=True)),
+    "selective_scan": lambda: (_scan, _scan_inputs(70, 20, 5)),
+}
+"""A small call of each op, for its self-check; the last input is the gradient of the output."""

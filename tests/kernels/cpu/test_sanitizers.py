@@ -36,6 +36,12 @@ CALLS = """
                 options = {"bonus": torch.rand(2, K)} if read == "before" and normalise else {}
                 call(ops.linear_attention, q, k, v, decay, read=read, normalise=normalise, **options)
 
+    def delta(T, K, V):
+        q, k, v = torch.rand(1, T, 2, K), torch.rand(1, T, 2, K) / K, torch.rand(1, T, 2, V)
+        for decay in (None, -torch.rand(1, T, 2), -torch.rand(1, T, 2, K)):
+            call(ops.delta_rule, q, k, v, torch.rand(1, T, 2), decay)
+            call(ops.dplr_delta_rule, q, k, v, k.clone(), -k, decay)
+
     def scan(T, D, N):
         u, delta, B, C = torch.rand(1, T, D), torch.rand(1, T, D), torch.rand(1, T, N), torch.rand(1, T, N)
         call(ops.selective_scan, u, delta, -torch.rand(D, N), B, C, torch.rand(D))
@@ -55,6 +61,7 @@ CALLS = """
                 decode(*sizes)
             for sizes in ((1, 1, 1), (31, 17, 33), (33, 16, 16), (65, 3, 47), (32, 40, 5)):
                 attention(*sizes)
+                delta(*sizes)
                 scan(*sizes)
         print(level)
 """

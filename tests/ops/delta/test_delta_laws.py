@@ -167,7 +167,7 @@ def test_refusals_name_the_argument():
         (ValueError, r"initial_state: expected shape \(2, 3, 5, 5\)", {"initial_state": beta}),
         (
             ValueError,
-            "form: expected one of auto, naive, chunk, recurrent, got 'parallel'",
+            "form: expected one of auto, naive, chunk, recurrent, compiled, got 'parallel'",
             {"form": "parallel"},
         ),
         (ValueError, "chunk_size: only forms", {"form": "naive", "chunk_size": 4}),
@@ -182,7 +182,11 @@ def test_refusals_name_the_argument():
 
 def test_the_plan():
     """A step is recurrent; a long call is cut evenly, so that its last block is not mostly padding."""
-    assert ops.delta_rule_plan(1) == ("recurrent", None)
-    assert ops.delta_rule_plan(33) == ("chunk", 17)
-    assert ops.delta_rule_plan(33, chunk_size=32) == ("chunk", 32)
-    assert ops.delta_rule_plan(33, form="naive") == ("naive", None)
+
+    def plan(length, **options):
+        return ops.delta_rule_plan(*torch.zeros(3, 1, length, 2, 4, dtype=torch.float64), **options)
+
+    assert plan(1) == ("recurrent", None)
+    assert plan(33) == ("chunk", 17)
+    assert plan(33, chunk_size=32) == ("chunk", 32)
+    assert plan(33, form="naive") == ("naive", None)

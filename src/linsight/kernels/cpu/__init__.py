@@ -3,6 +3,7 @@
 from linsight.kernels.cpu.attention import linear_attention
 from linsight.kernels.cpu.compiling import build, compiler
 from linsight.kernels.cpu.decode import MAPS, DecodedBlock, DecodedEmbedding, Decoder
+from linsight.kernels.cpu.delta import delta_rule
 from linsight.kernels.cpu.library import at_level, level, levels, why_not
 from linsight.kernels.cpu.scan import selective_scan
 
@@ -14,6 +15,7 @@ __all__ = [
     "at_level",
     "build",
     "compiler",
+    "delta_rule",
     "level",
     "levels",
     "linear_attention",

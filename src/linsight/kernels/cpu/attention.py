@@ -9,7 +9,7 @@ from torch import Tensor
 from linsight.kernels.cpu.library import run
 from linsight.kernels.cpu.operators import differentiable, operator
 
-__all__ = ["linear_attention"]
+__all__ = ["STEPS", "Attention", "Rows", "fill", "linear_attention", "rows", "side_by_side", "wide"]
 
 LANES = 16
 """Widths are padded to a multiple of it."""
@@ -17,20 +17,20 @@ STEPS = 32
 """Tokens that a kernel takes at a time."""
 
 
-class _Rows(ctypes.Structure):
+class Rows(ctypes.Structure):
     """`Rows` of linear_attention.h, field by field."""
 
     _fields_ = [("data", ctypes.c_void_p), *((axis, ctypes.c_int64) for axis in ("row", "token", "head"))]
 
 
-class _Attention(ctypes.Structure):
+class Attention(ctypes.Structure):
     """`Attention` of linear_attention.h, field by field."""
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("batch", "length", "heads", "keys", "values")),
         *((name, ctypes.c_int64) for name in ("before", "normalise", "by_feature")),
         ("scale", ctypes.c_double),
-        *((name, _Rows) for name in ("q", "k", "v", "decay", "dout")),
+        *((name, Rows) for name in ("q", "k", "v", "decay", "dout")),
         *((name, ctypes.c_void_p) for name in ("bonus", "state", "dfinal")),
         *((name, ctypes.c_void_p) for name in ("o", "final_state", "denominators")),
         *((name, ctypes.c_void_p) for name in ("dq", "dk", "dv", "dstate", "dbonus", "ddecay")),
@@ -91,7 +91,7 @@ def _forward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     given, options = (q, k, v, log_decay, bonus, state), (scale, exclusive, normalise)
     o, final, denominators = _outputs(*given, *options)
-    wide_k, wide_v = _wide(q.shape[3]), _wide(final.shape[3])
+    wide_k, wide_v = wide(q.shape[3]), wide(final.shape[3])
     scratch = wide_k * wide_v + STEPS * (3 * wide_k + 2 * wide_v)
     outputs = {"o": o, "final_state": final, "denominators": denominators}
     _run("attention_forward", given, options, scratch=scratch, products=2, **outputs)
@@ -130,7 +130,7 @@ def _backward(
     dbonus = v.new_empty(batch, heads, features) if bonus is not None else None
     by_feature = log_decay is not None and log_decay.ndim == 4
     ddecay = v.new_empty(batch, length, heads, features if by_feature else 1) if of_decay else None
-    wide_k, wide_v = _wide(features), _wide(width)
+    wide_k, wide_v = wide(features), wide(width)
     chunks = -(-(length + exclusive) // STEPS) if of_decay else 0
     _run(
         "attention_backward",
@@ -167,7 +167,8 @@ def _gradients(ctx: Any, do: Tensor | None, dfinal: Tensor | None, _: Tensor | N
 differentiable(_forward, save=_save, gradients=_gradients)
 
 
-def _wide(count: int) -> int:
+def wide(count):
+    """Floats that so many numbers take with the padding; a symbol where torch traces with sizes unknown."""
     return -(-count // LANES) * LANES
 
 
@@ -185,38 +186,59 @@ def _run(
     q, k, v, decay, bonus, state = given
     scale, exclusive, normalise = options
     batch, length, heads, features = q.shape
-    values = v.shape[3]
-    # Copies that are made here live until the kernel is done.
-    rows = [_side_by_side(x) for x in (q, k, v, decay, dout)]
+    values = v.shape[3] + normalise
     dense |= {"bonus": bonus, "state": state}
-    filled = {key: x.contiguous() for key, x in dense.items() if x is not None}
+    attention, copies = fill(
+        (q, k, v, decay, dout), scale=scale, exclusive=exclusive, normalise=normalise, **dense
+    )
     run(
         name,
-        _Attention(
-            *q.shape,
-            values,
-            exclusive,
-            normalise,
-            decay is not None and decay.ndim == 4,
-            scale,
-            *(_rows(x) for x in rows),
-            **{key: x.data_ptr() for key, x in filled.items()},
-        ),
+        attention,
         units=batch * heads,
         scratch=scratch,
-        operations=2 * products * batch * length * heads * features * (values + normalise),
+        operations=2 * products * batch * length * heads * features * values,
     )
+    del copies
 
 
-def _side_by_side(x: Tensor | None) -> Tensor | None:
+def fill(
+    given: tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None],
+    *,
+    scale: float,
+    exclusive: bool = False,
+    normalise: bool = False,
+    **dense: Tensor | None,
+) -> tuple[Attention, list[Tensor | None]]:
+    """The structure of q, k, v, the decay and dout, and of tensors without gaps by name.
+
+    Its pointers are to the tensors in the list, which the caller keeps alive.
+    """
+    q, _, v, decay, _ = given
+    strided = [side_by_side(x) for x in given]
+    filled = {key: x.contiguous() for key, x in dense.items() if x is not None}
+    attention = Attention(
+        *q.shape,
+        v.shape[3],
+        exclusive,
+        normalise,
+        decay is not None and decay.ndim == 4,
+        scale,
+        *(rows(x) for x in strided),
+        **{key: x.data_ptr() for key, x in filled.items()},
+    )
+    return attention, [*strided, *filled.values()]
+
+
+def side_by_side(x: Tensor | None) -> Tensor | None:
+    """x, or a copy whose numbers of a token and head lie side by side."""
     return x.contiguous() if x is not None and x.ndim == 4 and x.stride(3) != 1 else x
 
 
-def _rows(x: Tensor | None) -> _Rows:
+def rows(x: Tensor | None) -> Rows:
     """Numbers of a token and head lie side by side; rows, tokens and heads may stand anywhere.
 
     A tensor is `(batch, length, heads, ...)`, or `(heads,)`, the same at all tokens.
     """
     if x is None:
-        return _Rows()
-    return _Rows(x.data_ptr(), *((0, 0, *x.stride()) if x.ndim == 1 else x.stride()[:3]))
+        return Rows()
+    return Rows(x.data_ptr(), *((0, 0, *x.stride()) if x.ndim == 1 else x.stride()[:3]))

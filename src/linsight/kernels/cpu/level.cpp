@@ -2,6 +2,7 @@
 // Every function takes a range of units of work and memory of its own, calls the C library alone, and cannot fail.
 
 #include "decode.h"
+#include "delta_rule.h"
 #include "linear_attention.h"
 #include "selective_scan.h"
 
@@ -40,4 +41,15 @@ EXPORTED(attention_backward)(const Attention *x, int64_t begin, int64_t end, flo
 EXPORTED(decode)(Step *s, int64_t begin, int64_t end, float *scratch) {
   Flushed flushed;
   decode::steps(*s, begin, end, scratch);
+}
+
+// Units: a head of a row.
+EXPORTED(delta_forward)(const Delta *d, int64_t begin, int64_t end, float *scratch) {
+  Flushed flushed;
+  for (int64_t unit = begin; unit < end; ++unit) correct(*d, unit, scratch, false);
+}
+
+EXPORTED(delta_backward)(const Delta *d, int64_t begin, int64_t end, float *scratch) {
+  Flushed flushed;
+  for (int64_t unit = begin; unit < end; ++unit) correct(*d, unit, scratch, true);
 }

@@ -9,7 +9,7 @@ from linsight.ops.linear.arguments import check_extra, check_tokens
 
 __all__ = ["FORMS", "check"]
 
-FORMS = ("naive", "chunk", "recurrent")
+FORMS = ("naive", "chunk", "recurrent", "compiled")
 
 
 def check(

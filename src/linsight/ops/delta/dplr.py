@@ -4,14 +4,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from linsight import kernels
 from linsight.ops.delta.arguments import check
 from linsight.ops.delta.chunk import chunked
 from linsight.ops.delta.naive import naive_dplr
 from linsight.ops.delta.plan import delta_rule_plan
 from linsight.ops.delta.recurrent import recurrent
+from linsight.ops.forms import Plan
 from linsight.ops.linear.precision import accumulator_dtype, without_autocast
 
-__all__ = ["dplr_delta_rule", "evolve"]
+__all__ = ["dplr_delta_rule", "evolve", "planned", "scaled", "start"]
 
 
 def dplr_delta_rule(
@@ -47,20 +49,22 @@ def dplr_delta_rule(
         initial_state: S_0 `(B, H, K, V)`; None for zeros.
         form: How it is computed, never what: `naive` is the definition token by token; `chunk` a triangular
             solve in each block of `chunk_size` and one product a block between them; `recurrent` one update a
-            token, for decoding; `auto` is `delta_rule_plan`'s.
+            token, for decoding; `compiled` is the kernel of `linsight.kernels.cpu`, float32 on a CPU; `auto`
+            is `delta_rule_plan`'s.
         chunk_size: Tokens of a block, for `chunk` and `auto`; need not divide T. None for the plan's own.
 
     Returns:
         o `(B, T, H, V)` in v's dtype, and the final state `(B, H, K, V)` in float32 (float64 if any of q, k
         and v is). All is computed in that dtype; autocast is disregarded.
 
-    Cost a head: `recurrent` O(T K V) time; `chunk` O(T (C (K + V) + C^2 + K (K + V))) with blocks of C. For
-    the backward, `recurrent` keeps O(T K V) numbers and `chunk` O(T (C + K + V) + T K (K + V) / C), by
-    feature also O(T K log C).
+    Cost a head: `recurrent` and `compiled` O(T K V) time; `chunk` O(T (C (K + V) + C^2 + K (K + V))) with
+    blocks of C. For the backward, `recurrent` keeps O(T K V) numbers and `chunk` O(T (C + K + V) + T K (K +
+    V) / C), by feature also O(T K log C); `compiled` O(T (K + V + K V / 32)), and has no second derivative.
 
     Raises:
         TypeError: an input that is not a floating-point tensor.
-        ValueError: a shape, `form` or `chunk_size` that does not fit the others.
+        ValueError: a shape, `form` or `chunk_size` that does not fit the others; `compiled` where it does
+            not run, with the reason.
 
     Example:
         Without decay, a token with a = -b = k of length 1 replaces the value stored at k.
@@ -75,12 +79,28 @@ def dplr_delta_rule(
     extra = {name: (x, tuple(q.shape)) for name, x in (("a", a), ("b", b))}
     check(q, k, v, log_decay, initial_state, extra=extra, form=form, chunk_size=chunk_size)
     exact = accumulator_dtype(q.dtype, k.dtype, v.dtype)
+    plan = planned(q, k, v, form=form, chunk_size=chunk_size)
     with without_autocast(q.device):
-        query, key, value, reader, writer = (x.to(exact) for x in (scaled(q, scale, exact), k, v, a, b))
+        query, key, value, reader, writer = (x.to(exact) for x in (q, k, v, a, b))
         decay = None if log_decay is None else log_decay.to(exact)
+        if plan.form == "compiled":
+            given = (query, key, value, reader, writer, None, decay)
+            state = None if initial_state is None else initial_state.to(exact)
+            o, state = kernels.cpu.delta_rule(*given, state, scale=scale)
+            return o.to(v.dtype), state
         state = start(q, v, initial_state, exact)
-        o, state = evolve(query, key, value, reader, writer, decay, state, form=form, chunk_size=chunk_size)
+        o, state = evolve(scaled(query, scale), key, value, reader, writer, decay, state, plan)
     return o.to(v.dtype), state
+
+
+def planned(q: Tensor, k: Tensor, v: Tensor, *, form: str, chunk_size: int | None) -> Plan:
+    """The plan of a call, refused where it does not run; of no tokens nothing runs, and any form will do."""
+    if q.shape[1] == 0:
+        return Plan("naive")
+    plan = delta_rule_plan(q, k, v, form=form, chunk_size=chunk_size)
+    if plan.form == "compiled":
+        kernels.require("delta_rule", "compiled", q.device, accumulator_dtype(q.dtype, k.dtype, v.dtype))
+    return plan
 
 
 def evolve(
@@ -91,19 +111,16 @@ def evolve(
     b: Tensor,
     log_decay: Tensor | None,
     state: Tensor,
-    *,
-    form: str,
-    chunk_size: int | None,
+    plan: Plan,
 ) -> tuple[Tensor, Tensor]:
-    """`dplr_delta_rule` on checked arguments in the accumulators' dtype."""
+    """`dplr_delta_rule` by torch's operations, on checked arguments in the accumulators' dtype."""
     if q.shape[1] == 0:
         return v.clone(), state.clone()
-    form, size = delta_rule_plan(q.shape[1], form=form, chunk_size=chunk_size)
-    if form == "naive":
+    if plan.form == "naive":
         return naive_dplr(q, k, v, a, b, log_decay, state)
-    if form == "recurrent":
+    if plan.form == "recurrent":
         return recurrent(q, k, v, a, b, log_decay, state)
-    return chunked(q, k, v, a, b, log_decay, state, size or 1)
+    return chunked(q, k, v, a, b, log_decay, state, plan.chunk_size or 1)
 
 
 def start(q: Tensor, v: Tensor, initial_state: Tensor | None, dtype: torch.dtype) -> Tensor:
@@ -114,6 +131,6 @@ def start(q: Tensor, v: Tensor, initial_state: Tensor | None, dtype: torch.dtype
     return q.new_zeros(batch, heads, features, v.shape[-1], dtype=dtype)
 
 
-def scaled(q: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
-    """Queries in `dtype` times the scale."""
-    return q.to(dtype) if scale == 1.0 else q.to(dtype) * scale
+def scaled(q: Tensor, scale: float) -> Tensor:
+    """Queries times the scale."""
+    return q if scale == 1.0 else q * scale

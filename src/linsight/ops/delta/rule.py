@@ -3,8 +3,9 @@
 from jaxtyping import Float
 from torch import Tensor
 
+from linsight import kernels
 from linsight.ops.delta.arguments import check
-from linsight.ops.delta.dplr import evolve, scaled, start
+from linsight.ops.delta.dplr import evolve, planned, scaled, start
 from linsight.ops.delta.naive import naive_delta_rule
 from linsight.ops.linear.precision import accumulator_dtype, without_autocast
 
@@ -45,7 +46,8 @@ def delta_rule(
 
     Raises:
         TypeError: an input that is not a floating-point tensor.
-        ValueError: a shape, `form` or `chunk_size` that does not fit the others.
+        ValueError: a shape, `form` or `chunk_size` that does not fit the others; `compiled` where it does
+            not run, with the reason.
 
     Example:
         With beta = 1, no decay and orthonormal keys the memory recalls every value.
@@ -60,16 +62,19 @@ def delta_rule(
     extra = {"beta": (beta, tuple(q.shape[:3]))}
     check(q, k, v, log_decay, initial_state, extra=extra, form=form, chunk_size=chunk_size)
     exact = accumulator_dtype(q.dtype, k.dtype, v.dtype)
+    plan = planned(q, k, v, form=form, chunk_size=chunk_size)
     with without_autocast(q.device):
-        q, k, values, beta = scaled(q, scale, exact), k.to(exact), v.to(exact), beta.to(exact)
+        query, k, values, beta = (x.to(exact) for x in (q, k, v, beta))
         decay = None if log_decay is None else log_decay.to(exact)
-        state = start(q, v, initial_state, exact)
-        if form == "naive" and q.shape[1]:
-            o, state = naive_delta_rule(q, k, values, beta, decay, state)
+        if plan.form == "compiled":
+            state = None if initial_state is None else initial_state.to(exact)
+            o, state = kernels.cpu.delta_rule(query, k, values, None, None, beta, decay, state, scale=scale)
+            return o.to(v.dtype), state
+        query, state = scaled(query, scale), start(q, v, initial_state, exact)
+        if plan.form == "naive" and q.shape[1]:
+            o, state = naive_delta_rule(query, k, values, beta, decay, state)
             return o.to(v.dtype), state
         reads = k if decay is None else k * (decay if decay.ndim == 4 else decay.unsqueeze(-1)).exp()
         fraction = beta.unsqueeze(-1)
-        o, state = evolve(
-            q, k, fraction * values, reads, -fraction * k, decay, state, form=form, chunk_size=chunk_size
-        )
+        o, state = evolve(query, k, fraction * values, reads, -fraction * k, decay, state, plan)
     return o.to(v.dtype), state

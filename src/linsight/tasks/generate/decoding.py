@@ -9,7 +9,8 @@ from torch import Tensor
 
 from linsight.densities import take_rows
 from linsight.models.sequence import ImageDensityConfig, SequenceModel, Steps, why_eager
-from linsight.profiling import Case, KernelRatio, ratios
+from linsight.profiling import Case, KernelRatio, measure_ratio
+from linsight.tasks.base import Progress
 from linsight.tasks.generate.speed import softmax_peer
 
 __all__ = ["decode_cases", "decode_ratios"]
@@ -23,14 +24,20 @@ TOGETHER = 4
 
 
 @torch.inference_mode()
-def decode_ratios(*, seconds: float = 3.0) -> Iterator[KernelRatio]:
-    """Lines like those of `profiling.kernel_ratios`: a step of the network of `train generate`.
+def decode_ratios(*, seconds: float = 3.0, progress: Progress | None = None) -> list[KernelRatio]:
+    """Lines like those of `profiling.kernel_ratios`: steps of the network of `train generate`.
 
     Args:
         seconds: Processor time for each line, five rounds at least.
+        progress: Told after each line.
     """
     reason = why_eager(ImageDensityConfig().build().network)
-    yield from ratios(decode_cases(), reason, seconds=seconds)
+    found = []
+    for case in decode_cases():
+        found.append(measure_ratio(*case, reason=reason, seconds=seconds))
+        if progress:
+            progress("decoding", len(found), len(CACHE) + len(OWN))
+    return found
 
 
 def decode_cases(batches: tuple[int, ...] = (1, 16, 64, 256)) -> Iterator[Case]:

@@ -1,0 +1,129 @@
+"""A call of every op that has a compiled kernel, in the variants that matter, and its results."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import delta_cases
+import linear_cases
+import torch
+from torch import Tensor
+
+from linsight import ops
+
+__all__ = ["CALLS", "Call", "results", "scan", "wrong"]
+
+TOKENS = frozenset({"q", "k", "v", "a", "b", "beta", "log_decay", "u", "delta", "B", "C"})
+
+
+@dataclass(frozen=True)
+class Call:
+    """An op on tensors by name; `computed(form, **given)` gives the outputs and the final state."""
+
+    op: str
+    given: dict[str, Tensor]
+    computed: Callable[..., tuple[Tensor, Tensor]]
+
+    def __call__(self, form: str = "naive") -> tuple[Tensor, Tensor]:
+        return self.computed(form, **self.given)
+
+    def map(self, function: Callable[[str, Tensor], Tensor]) -> "Call":
+        """The same call with `function(name, tensor)` in place of each tensor."""
+        return replace(self, given={name: function(name, x) for name, x in self.given.items()})
+
+    def to(self, dtype: torch.dtype) -> "Call":
+        return self.map(lambda _, x: x.to(dtype))
+
+    def tokens(self, start: int, stop: int, state: Tensor) -> "Call":
+        """The same call on some of the tokens, from a state."""
+        cut = {name: x[:, start:stop] for name, x in self.given.items() if self.by_token(name)}
+        return replace(self, given=self.given | cut | {"initial_state": state})
+
+    def by_token(self, name: str) -> bool:
+        """Whether an input has an axis of tokens, its second."""
+        return name in TOKENS and self.given[name].ndim > 1
+
+
+def results(call: Call, form: str = "naive", *, of: str = "both") -> dict[str, Tensor]:
+    """Outputs, final state, and every input's gradient for a loss `of` outputs, final state, or both."""
+    call = call.map(lambda _, x: x.detach().clone().requires_grad_())
+    found = dict(zip(("output", "state"), call(form), strict=True))
+    generator = torch.Generator().manual_seed(1)
+    weights = {name: torch.randn(x.shape, generator=generator).to(x.dtype) for name, x in found.items()}
+    chosen = [name for name in found if of in (name, "both")]
+    gradients = torch.autograd.grad(
+        [found[name] for name in chosen],
+        list(call.given.values()),
+        [weights[name] for name in chosen],
+        materialize_grads=True,
+    )
+    named = {f"grad of {name}": x for name, x in zip(call.given, gradients, strict=True)}
+    return {**{name: x.detach() for name, x in found.items()}, **named}
+
+
+def wrong(call: Call, found: dict[str, Tensor], exact: dict[str, Tensor]) -> dict[str, float]:
+    """The RMS of what is wrong over that of what is right, of each tensor.
+
+    A gradient that nearly vanishes is measured against a tenth of the inputs' size. That of what all tokens
+    share is a sum over them, and a single one may come out near 0: against as many terms of that size.
+    """
+    tokens = max(exact["output"].shape[0] * exact["output"].shape[1], 1)
+    errors = {}
+    for name, x in exact.items():
+        argument = name.removeprefix("grad of ")
+        shared = argument != name and argument != "initial_state" and not call.by_token(argument)
+        errors[name] = linear_cases.relative_error(found[name], x, tokens**0.5 if shared else 0.1)
+    return errors
+
+
+def attention(
+    decay: str, read: str, batch: int, length: int, features: int, values: int, *, normalise: bool = False
+) -> Call:
+    """Linear attention, of two heads; keys of any sign where nothing is divided."""
+    sizes = {"batch": batch, "heads": 2, "features": features, "values": values}
+    case = linear_cases.case(
+        length, decay, read, dtype=torch.float32, normalise=normalise, scale=0.7, **sizes
+    )
+    case = case.map(lambda name, x: x - 0.6 if name in "qk" and not normalise else x)
+    return Call("linear_attention", case.tensors(), lambda form, **given: replace(case, **given)(form))
+
+
+def delta(rule: str, decay: str, batch: int, length: int, features: int, values: int) -> Call:
+    """A delta rule, of two heads."""
+    sizes = {"batch": batch, "heads": 2, "features": features, "values": values}
+    case = delta_cases.case(rule, length, decay, dtype=torch.float32, **sizes)
+    return Call("delta_rule", case.tensors(), lambda form, **given: replace(case, **given)(form))
+
+
+def scan(batch: int, length: int, channels: int, states: int) -> Call:
+    """The selective scan, of decays from none to strong."""
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator)
+
+    given = {
+        "u": normal(batch, length, channels),
+        "delta": normal(batch, length, channels).abs() ** 3,
+        "A": -normal(channels, states).exp(),
+        "B": normal(batch, length, states),
+        "C": normal(batch, length, states),
+        "D": normal(channels),
+        "initial_state": normal(batch, channels, states),
+    }
+    return Call("selective_scan", given, lambda form, **given: ops.selective_scan(**given, form=form))
+
+
+CALLS: dict[str, Callable[[int, int, int, int], Call]] = {
+    "attention": partial(attention, "none", "after"),
+    "attention, decay of a head": partial(attention, "head", "before"),
+    "attention, decay of a token, divided": partial(attention, "token", "bonus", normalise=True),
+    "attention, decay of a feature": partial(attention, "feature", "bonus"),
+    **{
+        f"{rule} rule, decay {decay}": partial(delta, rule, decay)
+        for rule in delta_cases.RULES
+        for decay in delta_cases.DECAYS
+    },
+    "scan": scan,
+}
+"""By name, from batch, length, and two widths: features and values, or channels and states. In float32."""
