@@ -4,6 +4,7 @@ import copy
 import ctypes
 import itertools
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from linsight.models.sequence import (
     TokenEmbedding,
     TokenModelConfig,
 )
+from linsight.models.sequence.decoded import block_states
 
 LEVELS = kernels.cpu.levels()
 pytestmark = pytest.mark.skipif(not LEVELS, reason=f"no library: {kernels.cpu.why_not()}")
@@ -40,10 +42,12 @@ def awake(model: SequenceModel) -> SequenceModel:
     return model.eval().requires_grad_(False)
 
 
-def tokens_model(*, dim=20, heads=4, layers=2, mlp_dim=27, norm="layer", previous=2, outputs=9, **mixer):
+def tokens_model(
+    *, dim=20, layers=2, mlp_dim=27, norm="layer", previous=2, outputs=9, kind="linear", **mixer
+) -> SequenceModel:
     """Nothing in it is a multiple of a register's width unless it is asked for."""
     sequence = SequenceConfig(
-        dim=dim, layers=layers, mlp_dim=mlp_dim, mixers=(config("linear", heads=heads, **mixer),), norm=norm
+        dim=dim, layers=layers, mlp_dim=mlp_dim, mixers=(config(kind, **mixer),), norm=norm
     )
     embedding = TokenEmbedding(7, dim, max_length=12, previous=previous)
     return awake(SequenceModel(embedding, sequence, outputs))
@@ -61,30 +65,56 @@ def raster_model(**options) -> SequenceModel:
 
 
 def error(found: Tensor, expected: Tensor) -> float:
-    return float((found.double() - expected).norm() / expected.norm())
+    """Relative; 0 where there is nothing."""
+    wrong = (found.double() - expected).norm() / expected.double().norm()
+    return float(wrong) if expected.numel() else 0.0
 
 
+def walk(step: Callable, tokens: Tensor) -> tuple[list[Tensor], SequenceState]:
+    """The logits of every step from the beginning, and the last state."""
+    state, found = None, []
+    for column in tokens.unbind(1):
+        logits, state = step(column, state)
+        found.append(logits)
+    assert state is not None
+    return found, state
+
+
+def own_step(model: SequenceModel, token: Tensor, state: SequenceState | None) -> tuple:
+    """The model's call of length 1."""
+    logits, state = model(token[:, None], state)
+    return logits[:, 0], state
+
+
+@torch.no_grad()
 def assert_follows(
     model: SequenceModel, tokens: Tensor, exact: SequenceModel | None = None, **options
 ) -> None:
-    """All steps from the beginning: logits, states and contexts are those of `exact` in float64."""
+    """All steps at every level: logits, states and contexts are those of `exact` in float64."""
     eager, exact = exact or model, copy.deepcopy(exact or model).double()
-    with torch.no_grad():
-        steps = Steps(model, **options)
-        assert steps.reason is None
-        found = own = expected = None
-        for column in tokens.unbind(1):
-            logits, found = steps(column, found)
-            rounded, own = eager(column[:, None], own)
-            wanted, expected = exact(column[:, None], expected)
-            assert error(logits, wanted[:, 0]) < max(CLOSE, 3 * error(rounded, wanted))
-    for one, other, third in zip(found.layers, expected.layers, own.layers, strict=True):
-        assert error(one.memory, other.memory) < max(CLOSE, 3 * error(third.memory, other.memory))
-    assert all(torch.equal(one, other) for one, other in zip(found.context, expected.context, strict=True))
+    (expected, after), (rounded, own) = (walk(partial(own_step, one), tokens) for one in (exact, eager))
+    for level in LEVELS:
+        with kernels.cpu.at_level(level):
+            steps = Steps(model, **options)
+            assert steps.reason is None
+            found, state = walk(steps, tokens)
+        for one, other, third in zip(found, expected, rounded, strict=True):
+            assert error(one, other) <= max(CLOSE, 3 * error(third, other))
+        for layer in zip(state.layers, after.layers, own.layers, strict=True):
+            for one, other, third in zip(*layer, strict=True):
+                assert error(one, other) <= max(CLOSE, 3 * error(third, other))
+        assert all(torch.equal(one, other) for one, other in zip(state.context, after.context, strict=True))
 
 
+KINDS: dict[str, dict] = {
+    "linear": {},
+    "retnet": {"heads": 2},
+    "mamba2": {"states": 5, "head_dim": 10, "groups": 2},
+    "gated_delta": {"heads": 2, "head_dim": 7},
+    "mamba": {},
+}
 MODELS = {
-    "odd sizes": {},
+    "odd sizes": {"heads": 4},
     "rms norm": {"norm": "rms"},
     "no earlier tokens": {"previous": 0},
     "whole registers": {"dim": 64, "heads": 2, "mlp_dim": 64, "outputs": 64},
@@ -92,29 +122,72 @@ MODELS = {
     "one feature a head": {"dim": 3, "heads": 3, "mlp_dim": 1, "outputs": 1, "layers": 1},
     **{f"map {name}": {"feature_map": name} for name in kernels.cpu.MAPS},
     "without a normaliser": {"normalise": False},
+    "retnet": {"kind": "retnet", "heads": 2},
+    "retnet, wide": {"kind": "retnet", "heads": 1, "expansion": 3},
+    "mamba2": {"kind": "mamba2", "states": 5, "head_dim": 10},
+    "mamba2, groups": {"kind": "mamba2", "states": 18, "head_dim": 5, "groups": 2, "norm_before_gate": True},
+    "mamba2, one tap": {"kind": "mamba2", "states": 3, "head_dim": 20, "taps": 1},
+    "gated_delta": {"kind": "gated_delta", "heads": 2},
+    "gated_delta, two taps": {"kind": "gated_delta", "heads": 3, "head_dim": 7, "expand": 3, "taps": 2},
+    "gated_delta, negative": {"kind": "gated_delta", "heads": 1, "allow_neg_eigval": True},
+    "mamba": {"kind": "mamba"},
+    "mamba, odd": {"kind": "mamba", "states": 19, "step_rank": 3, "taps": 3},
 }
 
 
-@pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("options", MODELS.values(), ids=MODELS)
-def test_logits_and_states_are_those_of_float64(level: str, options: dict) -> None:
+def test_logits_and_states_are_those_of_float64(options: dict) -> None:
     """Of nine rows: what they are together they are alone, as another test says."""
-    with kernels.cpu.at_level(level):
-        assert_follows(tokens_model(**options), torch.randint(7, (9, 4)))
+    assert_follows(tokens_model(**options), torch.randint(7, (9, 4)))
 
 
-@pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("features", [True, False])
-def test_every_step_of_a_grid_sees_its_own_neighbours(level: str, features: bool) -> None:
+def test_every_step_of_a_grid_sees_its_own_neighbours(features: bool) -> None:
     """From the start token to the last step that there is, past the grid's end."""
     tokens = torch.randint(4, (5, 14))
     tokens[:, 0] = torch.tensor([4, 5, 6, 4, 5])
-    with kernels.cpu.at_level(level):
-        assert_follows(raster_model(features=features), tokens)
+    assert_follows(raster_model(features=features), tokens)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_steps_continue_what_a_long_call_left(kind: str) -> None:
+    """States of ragged rows: memories, inputs of convolutions, and rotary positions that differ."""
+    model = tokens_model(kind=kind, **KINDS[kind])
+    exact = copy.deepcopy(model).double()
+    prompts, lengths = torch.randint(7, (4, 8)), torch.tensor([8, 1, 3, 7])
+    (_, state), (_, expected) = model(prompts, None, lengths), exact(prompts, None, lengths)
+    steps = Steps(model)
+    assert steps.reason is None
+    for column in torch.randint(7, (4, 4)).unbind(1):
+        logits, state = steps(column, state)
+        wanted, expected = exact(column[:, None], expected)
+        assert error(logits, wanted[:, 0]) < 3 * CLOSE
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_half_weights_are_those_of_a_rounded_model(level: str) -> None:
+def test_the_softplus_of_steps_is_exact_at_every_size(level: str) -> None:
+    """Steps from e^-60 to 200: what a scan writes into an empty state, times B x, is the step itself."""
+    x = torch.cat([torch.linspace(-60, 60, 499), torch.tensor([200.0])])
+    channels = len(x)
+    model = tokens_model(kind="mamba", dim=channels // 2, states=1, step_rank=1, layers=1, previous=0)
+    mixer = model.stack.mixers[0]
+    for parameter, value in (
+        (mixer.in_proj.weight, 0.0),
+        (mixer.conv1d.weight, 0.0),
+        (mixer.conv1d.bias, 1e3),
+    ):
+        parameter.data.fill_(value)
+    mixer.x_proj.weight.data.zero_()[1, 0] = 1.0
+    mixer.dt_proj.weight.data.zero_()
+    mixer.dt_proj.bias.data.copy_(x)
+    with kernels.cpu.at_level(level):
+        _, state = Steps(model)(torch.tensor([1]))
+    found = state.layers[0].memory.flatten().double() / 1e6
+    exact = torch.nn.functional.softplus(x.double(), threshold=1000)
+    assert ((found - exact).abs() / exact).max() < 4e-7
+
+
+def test_half_weights_are_those_of_a_rounded_model() -> None:
     """bfloat16 matrices of the blocks, all else in float32: no further rounding."""
     model = tokens_model(dim=48, mlp_dim=70)
     rounded = copy.deepcopy(model)
@@ -122,25 +195,21 @@ def test_half_weights_are_those_of_a_rounded_model(level: str) -> None:
         if isinstance(linear, nn.Linear):
             linear.weight.data = linear.weight.bfloat16().float()
     tokens = torch.randint(7, (7, 4))
-    with kernels.cpu.at_level(level):
-        assert_follows(model, tokens, rounded, half=True)
-        with pytest.raises(AssertionError):
-            assert_follows(model, tokens, half=True)
+    assert_follows(model, tokens, rounded, half=True)
+    with pytest.raises(AssertionError):
+        assert_follows(model, tokens, half=True)
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_rows_and_threads_do_not_know_of_one_another(level: str, monkeypatch) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_and_threads_do_not_know_of_one_another(level: str, kind: str, monkeypatch) -> None:
     """A row alone, among others, and on any number of threads: the same bits."""
     monkeypatch.setattr(library, "ENOUGH", 1)
-    model, tokens = tokens_model(dim=40, mlp_dim=70), torch.randint(7, (59, 3))
+    model, tokens = tokens_model(dim=40, mlp_dim=70, kind=kind, **KINDS[kind]), torch.randint(7, (59, 3))
     before = torch.get_num_threads()
 
     def logits(rows: Tensor) -> Tensor:
-        steps, state, found = Steps(model), None, []
-        for column in rows.unbind(1):
-            step, state = steps(column, state)
-            found.append(step)
-        return torch.stack(found, 1)
+        return torch.stack(walk(Steps(model), rows)[0], 1)
 
     try:
         with kernels.cpu.at_level(level):
@@ -163,10 +232,11 @@ def guarded(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, Tensor]
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("batch", [1, 7, 49])
-def test_nothing_is_written_outside(level: str, batch: int, monkeypatch) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("batch", [1, 49])
+def test_nothing_is_written_outside(level: str, batch: int, kind: str, monkeypatch) -> None:
     """States, context, logits and scratch memory stand between guards, the latter two begin as NaN."""
-    model, guards = tokens_model(outputs=70), []
+    model, guards = tokens_model(outputs=70, kind=kind, **KINDS[kind]), []
     made = torch.empty
 
     def empty(*shape, **options) -> Tensor:
@@ -179,20 +249,20 @@ def test_nothing_is_written_outside(level: str, batch: int, monkeypatch) -> None
         steps, tokens = Steps(model), torch.randint(7, (batch,))
         expected, state = steps(tokens)
         inside = []
-        for part in (*state.context, *(layer.memory for layer in state.layers)):
+        for part in (*state.context, *itertools.chain(*state.layers)):
             tensor, edges = guarded(tuple(part.shape), part.dtype)
             guards.append(edges)
             inside.append(tensor)
         context = Context(*inside[:3])
         context.recent.fill_(-1)
-        layers = zip(state.layers, inside[3:], strict=True)
-        begun = SequenceState(context, tuple(layer._replace(memory=x) for layer, x in layers))
+        fresh = iter(inside[3:])
+        begun = SequenceState(context, tuple(type(one)(*(next(fresh) for _ in one)) for one in state.layers))
         monkeypatch.setattr(torch, "empty", empty)
         logits, after = steps(tokens, begun)
     monkeypatch.undo()
     assert after.context.recent is context.recent, "the state goes on in place"
     assert torch.equal(logits, expected)
-    assert len(guards) == 2 * 2 + 3 + len(state.layers)
+    assert len(guards) == 2 * 2 + len(inside)
     assert all((guard == 12345).all() for guard in guards)
 
 
@@ -209,15 +279,13 @@ def test_nan_stays_in_its_row(level: str) -> None:
     assert logits[[0, 1, 3]].isfinite().all()
 
 
-@pytest.mark.parametrize("level", LEVELS)
-def test_large_activations_saturate_as_the_model_does(level: str) -> None:
+def test_large_activations_saturate_as_the_model_does() -> None:
     """Gates and features far beyond where an exponential of float32 ends, on both sides."""
     model = tokens_model(layers=1)
     for block in model.stack.blocks:
         block.mlp.gate_value.weight.data.mul_(300.0)
         block.mixer.qkv.weight.data.mul_(100.0)
-    with kernels.cpu.at_level(level):
-        assert_follows(model, torch.randint(7, (9, 2)))
+    assert_follows(model, torch.randint(7, (9, 2)))
 
 
 def test_no_rows_give_no_logits() -> None:
@@ -246,7 +314,7 @@ def test_what_the_model_refuses_is_refused_in_its_words(level: str, raster: bool
     for tokens in ([[4], [-1]], [[4], [10**12]], [[4], [7]], [[9]], [[2]] if raster else [[7]], places):
         with kernels.cpu.at_level(level):
             found = refusal(Steps(model), tokens)
-        assert found == refusal(lambda token, state: model(token[:, None], state), tokens)
+        assert found == refusal(partial(own_step, model), tokens)
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -262,7 +330,7 @@ def test_a_state_that_says_nonsense_reads_nothing_outside(level: str) -> None:
         state.context.start.fill_(10**15)
         with pytest.raises(ValueError, match="tokens: one is out of range, or a row has no place left"):
             kernels.cpu.Decoder.step(
-                steps._decoder, torch.tensor([0, 1]), *state.context, [x.memory for x in state.layers]
+                steps._decoder, torch.tensor([0, 1]), *state.context, block_states(model, state.layers)
             )
 
 
@@ -281,11 +349,15 @@ def test_fading_states_cost_no_denormal_numbers(level: str) -> None:
 
 def test_the_structures_have_the_sizes_of_the_fields_in_c() -> None:
     """Eight bytes each, in one order on both sides: what is wrong there shows in every other test."""
-    matrix = ctypes.sizeof(decode._Matrix)
+    matrix, convolution, mixing = (
+        ctypes.sizeof(one) for one in (decode._Matrix, decode._Convolution, decode._Mixing)
+    )
     assert matrix == 8 * 4
-    assert ctypes.sizeof(decode._Block) == 8 * (2 + 5 + 1) + 4 * matrix
+    assert convolution == 8 * 5
+    assert mixing == 8 * (6 + 11 + 3 + 1 + 5 + 3) + 3 * convolution + 2 * matrix
+    assert ctypes.sizeof(decode._Block) == 8 * 2 + 4 * matrix + mixing
     assert ctypes.sizeof(decode._Embedding) == 8 * 10
-    assert ctypes.sizeof(decode._Step) == 8 * (3 + 1 + 1 + 6 + 1) + matrix + 8 * 10
+    assert ctypes.sizeof(decode._Step) == 8 * (5 + 1 + 1 + 6 + 1) + matrix + 8 * 10
 
 
 def test_tied_weights_and_any_model_of_tokens_are_covered() -> None:

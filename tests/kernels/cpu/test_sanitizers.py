@@ -47,8 +47,8 @@ CALLS = """
         call(ops.selective_scan, u, delta, -torch.rand(D, N), B, C, torch.rand(D))
 
     @torch.no_grad()
-    def decode(rows, dim, heads, mlp_dim):
-        sequence = SequenceConfig(dim=dim, layers=2, mlp_dim=mlp_dim, mixers=(config("linear", heads=heads),))
+    def decode(rows, dim, mlp_dim, kind, **options):
+        sequence = SequenceConfig(dim=dim, layers=2, mlp_dim=mlp_dim, mixers=(config(kind, **options),))
         model = TokenModelConfig(vocabulary=5, max_length=4, previous=2, sequence=sequence).build()
         assert Steps(model).reason is None
         generate(model, torch.zeros(rows, 1, dtype=torch.int64), 4)
@@ -57,8 +57,16 @@ CALLS = """
 
     for level in levels():
         with at_level(level):
-            for sizes in ((1, 1, 1, 1), (7, 15, 3, 17), (50, 64, 2, 33), (5, 33, 1, 70)):
-                decode(*sizes)
+            for sizes in ((1, 1, 1), (7, 15, 17), (50, 64, 33), (5, 33, 70)):
+                decode(*sizes, "linear", heads=1)
+            for kind, options in (
+                ("linear", {"heads": 3}),
+                ("retnet", {"heads": 3}),
+                ("gated_delta", {"heads": 2, "head_dim": 7}),
+                ("mamba2", {"states": 5, "head_dim": 3, "groups": 2, "taps": 1}),
+                ("mamba", {"states": 19}),
+            ):
+                decode(7, 18, 17, kind, **options)
             for sizes in ((1, 1, 1), (31, 17, 33), (33, 16, 16), (65, 3, 47), (32, 40, 5)):
                 attention(*sizes)
                 delta(*sizes)

@@ -193,6 +193,7 @@ def test_mixers_and_maps_that_are_not_covered_are_named() -> None:
     for mixer, reason in (
         (config("softmax"), "stack.blocks.0.mixer is of type SoftmaxAttention"),
         (config("linear", feature_map="dpfp"), "stack.blocks.0.mixer has feature map 'dpfp'"),
+        (config("mamba2", step_limits=(0.0, 1.0)), "stack.blocks.0.mixer has limits of its steps"),
     ):
         sequence = SequenceConfig(dim=8, layers=1, mixers=(mixer,))
         built = TokenModelConfig(vocabulary=3, sequence=sequence).build().requires_grad_(False)

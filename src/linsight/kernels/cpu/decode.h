@@ -1,25 +1,18 @@
 // One step of a whole sequence model: tokens to vectors, all blocks, the last norm, logits. The model's state goes on
-// in place. Products run over some rows at once, so that weights are read once for them, and each number is one sum
-// in the order of the inputs: it does not depend on what other rows there are.
+// in place. Products run over some rows at once, so that weights are read once for them.
 #pragma once
 
-#include "vectors.h"
+#include "decode_mixers.h"
 
 namespace linsight {
-
-// Outputs in panels of 64, inputs one after another inside: (panel, input, output in panel), 0 beyond the outputs.
-struct Matrix {
-  const void *data;
-  int64_t inputs, outputs, half;  // half: bfloat16, the upper half of a float
-};
+namespace decoding {
 
 // x + mixer(norm(x)), then x + mlp(norm(x)) where there is an mlp.
 struct Block {
   const float *norm, *mlp_norm;  // (dim,)
-  Matrix project, out;           // to queries and keys (heads, keys), values (heads, values); from (heads, values)
+  Matrix project, out;           // before and after the mixer
   Matrix gate_value, mlp_out;    // to gates, then as many values
-  int64_t heads, keys, values, map, normalise;
-  float *state;  // (batch, heads, keys, values + normalise)
+  Mixing mixing;
 };
 
 // Rows of tokens; a vector is the sum of those of the neighbours' values, of the start and of the place.
@@ -32,6 +25,7 @@ struct Embedding {
 
 struct Step {
   int64_t dim, num_blocks, rms;
+  int64_t widest_y, widest_o;      // multiples of 64: of projections and logits, of what mixers give
   Embedding embedding;
   const Block *blocks;
   const float *norm;
@@ -43,100 +37,13 @@ struct Step {
   int64_t refused;                 // set where a token or place is out of range; nothing is then computed
 };
 
+}  // namespace decoding
+
 namespace LINSIGHT_LEVEL {
 namespace decode {
 
-constexpr int64_t PANEL = 64;
 constexpr int64_t ROWS = 48;  // taken through all blocks at once
-constexpr int64_t LANES_OF_REGISTER = REGISTER / sizeof(float);
-constexpr float EPSILON = 1e-5f, FLOOR = 1e-6f;
-
-enum Map { IDENTITY, ELU1, RELU, RELU2, SOFTMAX };
-
-typedef uint16_t Halves __attribute__((vector_size(REGISTER / 2)));
-typedef uint32_t Words __attribute__((vector_size(REGISTER)));
-
-INLINE Floats read(const float *from) {
-  Floats v;
-  memcpy(&v, from, sizeof v);
-  return v;
-}
-
-INLINE Floats read(const uint16_t *from) {
-  Halves v;
-  memcpy(&v, from, sizeof v);
-  return (Floats)(__builtin_convertvector(v, Words) << 16);
-}
-
-INLINE int64_t padded(int64_t count) { return (count + PANEL - 1) / PANEL * PANEL; }
-
-// `count` rows of x times WIDTH registers of a panel.
-template <int COUNT, int WIDTH, class Weight>
-static void tile(const float *x, int64_t wide_x, const Weight *w, int64_t inputs, float *y, int64_t wide_y, bool add) {
-  Floats sums[COUNT][WIDTH] = {};
-  for (int64_t k = 0; k < inputs; ++k, w += PANEL) {
-    Floats weights[WIDTH];
-#pragma GCC unroll 8
-    for (int i = 0; i < WIDTH; ++i) weights[i] = read(w + i * LANES_OF_REGISTER);
-#pragma GCC unroll 8
-    for (int r = 0; r < COUNT; ++r)
-#pragma GCC unroll 8
-      for (int i = 0; i < WIDTH; ++i) sums[r][i] += weights[i] * x[r * wide_x + k];
-  }
-#pragma GCC unroll 8
-  for (int r = 0; r < COUNT; ++r)
-#pragma GCC unroll 8
-    for (int i = 0; i < WIDTH; ++i) {
-      float *to = y + r * wide_y + i * LANES_OF_REGISTER;
-      if (add) sums[r][i] += read(to);
-      memcpy(to, &sums[r][i], sizeof(Floats));
-    }
-}
-
-// One row needs as many sums at once as a multiplication takes cycles; more rows share what is loaded.
-constexpr int MANY = REGISTER == 64 ? 6 : REGISTER == 32 ? 6 : 4;
-constexpr int WIDTH_OF_MANY = REGISTER == 64 ? 4 : 2;
-constexpr int WIDTH_OF_ONE = REGISTER == 64 ? 4 : 8;
-
-template <int COUNT, int WIDTH, class Weight>
-static void across(const float *x, int64_t wide_x, const Weight *panel, int64_t inputs, float *y, int64_t wide_y,
-                   bool add) {
-  constexpr int64_t lanes = WIDTH * LANES_OF_REGISTER;
-  for (int64_t i = 0; i < PANEL; i += lanes) tile<COUNT, WIDTH>(x, wide_x, panel + i, inputs, y + i, wide_y, add);
-}
-
-template <class Weight>
-static void panel(const float *x, int64_t wide_x, int64_t rows, const Weight *w, int64_t inputs, float *y,
-                  int64_t wide_y, bool add) {
-  for (; rows >= MANY; rows -= MANY, x += MANY * wide_x, y += MANY * wide_y)
-    across<MANY, WIDTH_OF_MANY>(x, wide_x, w, inputs, y, wide_y, add);
-  switch (rows) {
-    case 5: return across<5, WIDTH_OF_MANY>(x, wide_x, w, inputs, y, wide_y, add);
-    case 4: return across<4, WIDTH_OF_MANY>(x, wide_x, w, inputs, y, wide_y, add);
-    case 3: return across<3, WIDTH_OF_MANY>(x, wide_x, w, inputs, y, wide_y, add);
-    case 2: return across<2, WIDTH_OF_MANY>(x, wide_x, w, inputs, y, wide_y, add);
-    case 1: return across<1, WIDTH_OF_ONE>(x, wide_x, w, inputs, y, wide_y, add);
-  }
-}
-
-// y = x M, or y += x M. Rows of y have room for whole panels.
-static void multiply(const float *x, int64_t wide_x, int64_t rows, const Matrix &m, float *y, int64_t wide_y,
-                     bool add) {
-  for (int64_t first = 0; first < m.outputs; first += PANEL) {
-    const int64_t at = first * m.inputs;
-    if (m.half) panel(x, wide_x, rows, (const uint16_t *)m.data + at, m.inputs, y + first, wide_y, add);
-    else panel(x, wide_x, rows, (const float *)m.data + at, m.inputs, y + first, wide_y, add);
-  }
-}
-
-template <class Body>
-INLINE void each(int64_t count, Body body) {
-  int64_t i = 0;
-  for (; i + LANES <= count; i += LANES) body(i, LANES);
-  if (i < count) body(i, count - i);
-}
-
-#define ELEMENTS [&](int64_t i, int64_t count) __attribute__((always_inline))
+constexpr float EPSILON = 1e-5f;
 
 // Layer norm without a bias, or RMS norm; the variance in a second pass, as a difference it would be rounded away.
 static void normalise(const float *x, const float *weight, int64_t dim, bool rms, float *y) {
@@ -160,73 +67,6 @@ static void normalise(const float *x, const float *weight, int64_t dim, bool rms
   });
   const float factor = 1 / sqrtf(sum(total) / dim + EPSILON);
   each(dim, ELEMENTS { store(y + i, (load(x + i, count) + all(-mean)) * factor * load(weight + i, count), count); });
-}
-
-INLINE Vector mapped(Vector x, int64_t map) {
-  Vector y;
-  if (map == ELU1) {
-    const Vector e = exponential(x);
-    EACH y.part[i] = x.part[i] > 0 ? x.part[i] + 1 : e.part[i];
-    return y;
-  }
-  EACH y.part[i] = x.part[i] < 0 ? Floats{} : x.part[i];
-  return map == RELU2 ? y * y : y;
-}
-
-// Over the features of a head.
-static void softmax(float *x, int64_t size) {
-  float top = x[0], total = 0;
-  bool whole = x[0] == x[0];
-  for (int64_t i = 1; i < size; ++i) {
-    top = x[i] > top ? x[i] : top;
-    whole &= x[i] == x[i];
-  }
-  if (!whole) top = NAN;
-  each(size, ELEMENTS { store(x + i, exponential(load(x + i, count) + all(-top)), count); });
-  for (int64_t i = 0; i < size; ++i) total += x[i];
-  each(size, ELEMENTS { store(x + i, load(x + i, count) * (1 / total), count); });
-}
-
-static void apply(int64_t map, float *x, int64_t heads, int64_t size) {
-  if (map == SOFTMAX)
-    for (int64_t h = 0; h < heads; ++h) softmax(x + h * size, size);
-  else if (map != IDENTITY)
-    each(heads * size, ELEMENTS { store(x + i, mapped(load(x + i, count), map), count); });
-}
-
-// S += k v^T, o = q^T S for WIDTH vectors of a head's values.
-template <int WIDTH>
-INLINE void update(float *state, int64_t columns, int64_t keys, const float *q, const float *k, const float *v,
-                   float *o, int64_t count) {
-  Vector values[WIDTH], out[WIDTH] = {};
-  for (int i = 0; i < WIDTH; ++i) values[i] = load(v + i * LANES, count);
-  for (int64_t row = 0; row < keys; ++row, state += columns)
-    for (int i = 0; i < WIDTH; ++i) {
-      Vector s = load(state + i * LANES, count);
-      s += values[i] * k[row];
-      store(state + i * LANES, s, count);
-      out[i] += s * q[row];
-    }
-  for (int i = 0; i < WIDTH; ++i) store(o + i * LANES, out[i], count);
-}
-
-// One head of one row; `o` may lie where v lies.
-static void attend(const Block &b, float *state, const float *q, const float *k, const float *v, float *o) {
-  const int64_t columns = b.values + b.normalise;
-  float denominator = 0;
-  if (b.normalise) {
-    float *sums = state + b.values;
-    for (int64_t row = 0; row < b.keys; ++row, sums += columns) {
-      *sums += k[row];
-      denominator += *sums * q[row];
-    }
-    denominator = denominator < FLOOR ? FLOOR : denominator;
-  }
-  int64_t i = 0;
-  for (; i + 2 * LANES <= b.values; i += 2 * LANES) update<2>(state + i, columns, b.keys, q, k, v + i, o + i, LANES);
-  for (; i + LANES <= b.values; i += LANES) update<1>(state + i, columns, b.keys, q, k, v + i, o + i, LANES);
-  if (i < b.values) update<1>(state + i, columns, b.keys, q, k, v + i, o + i, b.values - i);
-  if (b.normalise) each(b.values, ELEMENTS { store(o + i, load(o + i, count) * (1 / denominator), count); });
 }
 
 // Vectors of some rows, which then have seen one token more.
@@ -265,46 +105,67 @@ static bool in_range(const Step &s, int64_t row) {
   return first || (token >= 0 && token < e.vocabulary);
 }
 
+// Memory of a call, in rows: the residual stream, what norms give, projections, what mixers give, and what a scan
+// selects, whose rows are longer than a row of three numbers a head.
+struct Buffers {
+  float *x, *u, *y, *o, *z;
+  int64_t wide;  // of x and u
+};
+
+static void mix(const Block &b, const Buffers &at, int64_t first, int64_t rows) {
+  const Mixing &m = b.mixing;
+  const int64_t wide_y = padded(b.project.outputs), wide_o = padded(m.heads * m.values);
+  multiply(at.u, at.wide, rows, b.project, at.y, wide_y, false);
+  if (m.rates) {
+    const int64_t wide_z = padded(m.select.outputs);
+    for (int64_t r = 0; r < rows; ++r) convolve(m.convolutions[0], m.taps, first + r, at.y + r * wide_y);
+    multiply(at.y + m.v, wide_y, rows, m.select, at.z, wide_z, false);
+    multiply(at.z, wide_z, rows, m.spread, at.o, wide_o, false);
+    for (int64_t r = 0; r < rows; ++r) {
+      float *o = at.o + r * wide_o;
+      scan(m, first + r, at.y + r * wide_y, at.z + r * wide_z, o, o);
+    }
+  } else {
+    for (int64_t r = 0; r < rows; ++r) mix(m, first + r, at.y + r * wide_y, at.o + r * wide_o, at.z);
+  }
+  multiply(at.o, wide_o, rows, b.out, at.x, at.wide, true);
+}
+
+static void feed_forward(const Block &b, const Buffers &at, int64_t rows) {
+  const int64_t hidden = b.gate_value.outputs / 2, wide_y = padded(b.gate_value.outputs);
+  multiply(at.u, at.wide, rows, b.gate_value, at.y, wide_y, false);
+  for (int64_t r = 0; r < rows; ++r) {
+    float *gate = at.y + r * wide_y;
+    each(hidden, ELEMENTS {
+      store(gate + i, silu(load(gate + i, count)) * load(gate + hidden + i, count), count);
+    });
+  }
+  multiply(at.y, wide_y, rows, b.mlp_out, at.x, at.wide, true);
+}
+
 // Rows from `first` on, at most ROWS of them.
 static void step(const Step &s, int64_t first, int64_t rows, float *memory) {
   const int64_t wide = padded(s.dim);
-  float *x = memory, *u = x + ROWS * wide, *y = u + ROWS * wide;
-  for (int64_t r = 0; r < rows; ++r) embed(s, first + r, x + r * wide);
+  Buffers at{memory, memory + ROWS * wide, memory + 2 * ROWS * wide, nullptr, nullptr, wide};
+  at.o = at.y + ROWS * s.widest_y;
+  at.z = at.o + ROWS * s.widest_o;
+  const auto norm = [&](const float *weight) {
+    for (int64_t r = 0; r < rows; ++r) normalise(at.x + r * wide, weight, s.dim, s.rms, at.u + r * wide);
+  };
+  for (int64_t r = 0; r < rows; ++r) embed(s, first + r, at.x + r * wide);
   for (const Block *b = s.blocks; b < s.blocks + s.num_blocks; ++b) {
-    const int64_t keys = b->heads * b->keys, values = b->heads * b->values;
-    int64_t wide_y = padded(b->project.outputs);
-    for (int64_t r = 0; r < rows; ++r) normalise(x + r * wide, b->norm, s.dim, s.rms, u + r * wide);
-    multiply(u, wide, rows, b->project, y, wide_y, false);
-    for (int64_t r = 0; r < rows; ++r) {
-      float *q = y + r * wide_y, *k = q + keys, *v = k + keys;
-      float *state = b->state + (first + r) * keys * (b->values + b->normalise);
-      apply(b->map, q, 2 * b->heads, b->keys);
-      for (int64_t h = 0; h < b->heads; ++h, state += b->keys * (b->values + b->normalise))
-        attend(*b, state, q + h * b->keys, k + h * b->keys, v + h * b->values, v + h * b->values);
-    }
-    multiply(y + 2 * keys, wide_y, rows, b->out, x, wide, true);
+    norm(b->norm);
+    mix(*b, at, first, rows);
     if (!b->mlp_norm) continue;
-    const int64_t hidden = b->gate_value.outputs / 2;
-    wide_y = padded(b->gate_value.outputs);
-    for (int64_t r = 0; r < rows; ++r) normalise(x + r * wide, b->mlp_norm, s.dim, s.rms, u + r * wide);
-    multiply(u, wide, rows, b->gate_value, y, wide_y, false);
-    for (int64_t r = 0; r < rows; ++r) {
-      float *gate = y + r * wide_y;
-      each(hidden, ELEMENTS {
-        const Vector g = load(gate + i, count), e = exponential(g * -1.0f);
-        Vector gated;
-        for (int p = 0; p < PARTS; ++p) gated.part[p] = g.part[p] / (1 + e.part[p]);
-        store(gate + i, gated * load(gate + hidden + i, count), count);
-      });
-    }
-    multiply(y, wide_y, rows, b->mlp_out, x, wide, true);
+    norm(b->mlp_norm);
+    feed_forward(*b, at, rows);
   }
   const int64_t outputs = s.head.outputs, wide_y = padded(outputs);
-  for (int64_t r = 0; r < rows; ++r) normalise(x + r * wide, s.norm, s.dim, s.rms, u + r * wide);
-  multiply(u, wide, rows, s.head, y, wide_y, false);
+  norm(s.norm);
+  multiply(at.u, wide, rows, s.head, at.y, wide_y, false);
   for (int64_t r = 0; r < rows; ++r)
     each(outputs, ELEMENTS {
-      store(s.logits + (first + r) * outputs + i, load(y + r * wide_y + i, count) + load(s.bias + i, count), count);
+      store(s.logits + (first + r) * outputs + i, load(at.y + r * wide_y + i, count) + load(s.bias + i, count), count);
     });
 }
 

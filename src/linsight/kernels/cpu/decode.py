@@ -3,6 +3,7 @@
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,15 @@ from torch import Tensor
 
 from linsight.kernels.cpu.library import run
 
-__all__ = ["MAPS", "DecodedBlock", "DecodedEmbedding", "Decoder"]
+__all__ = [
+    "MAPS",
+    "BlockState",
+    "DecodedBlock",
+    "DecodedConvolution",
+    "DecodedEmbedding",
+    "DecodedMixer",
+    "Decoder",
+]
 
 PANEL = 64
 """Outputs of a product that lie side by side."""
@@ -21,28 +30,105 @@ MAPS = ("identity", "elu1", "relu", "relu2", "softmax")
 
 
 @dataclass(frozen=True)
-class DecodedBlock:
-    """x + mixer(norm(x)), then x + mlp(norm(x)) unless there is none; all in float32.
+class DecodedConvolution:
+    """A causal convolution and silu of some channels of a row, from `first` on.
 
     Args:
-        norm: `(dim,)`, weights of the norm before the mixer.
-        project: `(2 heads keys + heads values, dim)`, to queries, keys and values.
-        out: `(dim, heads values)`.
-        heads, keys, values: Sizes of the state, `(batch, heads, keys, values)`; one more with `normalise`.
-        feature_map: Of queries and keys, in `MAPS`.
-        normalise: Divide by the sum of similarities, kept in the last column.
-        mlp: `(dim,)` of the norm before it, `(2 hidden, dim)` to gates and values, `(dim, hidden)` back.
+        weights: `(taps, channels)`, the last tap the token's own.
+        bias: `(channels,)` or None.
     """
 
-    norm: Tensor
+    first: int
+    weights: Tensor
+    bias: Tensor | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodedMixer:
+    """A mixer whose state is a memory by head: what its projections of a token are, and how they change it.
+
+        S = keep S + gain k v^T, or keep S + k (beta (v - keep S^T k))^T
+        o = scale q^T S, divided by its sum with `normalise`, + skip v;  out(norm(o) * silu(gate))
+
+    with keep = `constant`, or exp(rate s) and gain = s = softplus(step + step_bias); beta after a sigmoid.
+    A selective scan, where there are `rates`, has a memory by channel, channels for heads and one value:
+
+        h = exp(rates s) h + s B x,  o = C h + skip x,  s = softplus(spread r + step_bias); r, B, C = select x
+
+    Args:
+        project: `(numbers, dim)`; all that follows is of these numbers, by the place of the first one.
+        out: `(dim, heads values)`.
+        heads, keys, values: Sizes of the memory, `(batch, heads, keys, values)`; one more with `normalise`.
+        v: Values `(heads, values)`; of a scan x.
+        q, k: Queries and keys `(groups, keys)`; of a scan the places of C and B in what `select` gives.
+        gate: `(heads, values)`; None for none.
+        step, beta: `(heads,)`; None for none.
+        groups: Of heads that share queries and keys; None for none.
+        feature_map: Of queries and keys, in `MAPS`.
+        unit: Divide queries and keys by their length.
+        frequencies: `(keys / 2,)` of rotary positions, in float64.
+        convolutions: At most three, before all else.
+        constant, rate, step_bias, skip: `(heads,)`; `rate` is negative.
+        largest: beta at most.
+        norm: `(heads values,)`, weights of the norm by group; None for none.
+        norm_groups: How many groups have an RMS norm of their own, with `norm_eps`; 0: no norm.
+        gate_first: The gate stands before the norm.
+        select, spread, rates: Of a scan, `(rank + 2 keys, channels)`, `(channels, rank)`, `(channels, keys)`.
+    """
+
     project: Tensor
     out: Tensor
     heads: int
     keys: int
     values: int
-    feature_map: str
-    normalise: bool
+    v: int
+    q: int
+    k: int
+    gate: int | None = None
+    step: int | None = None
+    beta: int | None = None
+    groups: int | None = None
+    feature_map: str = "identity"
+    normalise: bool = False
+    unit: bool = False
+    scale: float = 1.0
+    frequencies: Tensor | None = None
+    convolutions: tuple[DecodedConvolution, ...] = ()
+    constant: Tensor | None = None
+    rate: Tensor | None = None
+    step_bias: Tensor | None = None
+    skip: Tensor | None = None
+    largest: float = 1.0
+    norm: Tensor | None = None
+    norm_groups: int = 0
+    norm_eps: float = 0.0
+    gate_first: bool = False
+    select: Tensor | None = None
+    spread: Tensor | None = None
+    rates: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class DecodedBlock:
+    """x + mixer(norm(x)), then x + mlp(norm(x)) unless there is none; all in float32.
+
+    Args:
+        norm: `(dim,)`, weights of the norm before the mixer.
+        mixer: What stands between.
+        mlp: `(dim,)` of the norm before it, `(2 hidden, dim)` to gates and values, `(dim, hidden)` back.
+    """
+
+    norm: Tensor
+    mixer: DecodedMixer
     mlp: tuple[Tensor, Tensor, Tensor] | None
+
+
+class BlockState(NamedTuple):
+    """The memory, the inputs of convolutions `(batch, taps - 1, channels)`, rotary positions `(batch,)`."""
+
+    memory: Tensor
+    inputs: tuple[Tensor, ...] = ()
+    position: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -75,14 +161,43 @@ class _Matrix(ctypes.Structure):
     ]
 
 
+class _Convolution(ctypes.Structure):
+    """`Convolution` of decode_mixers.h, field by field."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("first", "channels")),
+        *((name, ctypes.c_void_p) for name in ("weights", "bias", "inputs")),
+    ]
+
+
+class _Mixing(ctypes.Structure):
+    """`Mixing` of decode_mixers.h, field by field."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("q", "k", "v", "gate", "step", "beta")),
+        *((name, ctypes.c_int64) for name in ("heads", "groups", "keys", "values", "map", "normalise")),
+        *(
+            (name, ctypes.c_int64)
+            for name in ("unit", "taps", "num_convolutions", "norm_groups", "gate_first")
+        ),
+        *((name, ctypes.c_double) for name in ("scale", "largest", "norm_eps")),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("frequencies", "constant", "rate", "step_bias", "skip", "norm")
+        ),
+        ("convolutions", _Convolution * 3),
+        *((name, _Matrix) for name in ("select", "spread")),
+        *((name, ctypes.c_void_p) for name in ("rates", "state", "position")),
+    ]
+
+
 class _Block(ctypes.Structure):
     """`Block` of decode.h, field by field."""
 
     _fields_ = [
         *((name, ctypes.c_void_p) for name in ("norm", "mlp_norm")),
         *((name, _Matrix) for name in ("project", "out", "gate_value", "mlp_out")),
-        *((name, ctypes.c_int64) for name in ("heads", "keys", "values", "map", "normalise")),
-        ("state", ctypes.c_void_p),
+        ("mixing", _Mixing),
     ]
 
 
@@ -99,7 +214,7 @@ class _Step(ctypes.Structure):
     """`Step` of decode.h, field by field."""
 
     _fields_ = [
-        *((name, ctypes.c_int64) for name in ("dim", "num_blocks", "rms")),
+        *((name, ctypes.c_int64) for name in ("dim", "num_blocks", "rms", "widest_y", "widest_o")),
         ("embedding", _Embedding),
         ("blocks", ctypes.POINTER(_Block)),
         ("norm", ctypes.c_void_p),
@@ -139,28 +254,28 @@ class Decoder:
         self.num_outputs, dim = weight.shape
         self.window = embedding.window
         self._blocks = (_Block * len(blocks))(*(self._block(block, half) for block in blocks))
-        self.state_shapes = [(b.heads, b.keys, b.values + b.normalise) for b in blocks]
+        mixers = [block.mixer for block in blocks]
+        widths = [len(weight), *(len(m.project) for m in mixers), *(len(b.mlp[1]) for b in blocks if b.mlp)]
         self._step = _Step(
             dim=dim,
             num_blocks=len(blocks),
             rms=rms,
+            widest_y=_padded(max(widths)),
+            widest_o=_padded(max(m.heads * m.values for m in mixers)),
             embedding=self._embedding(embedding),
             blocks=self._blocks,
             norm=self._own(norm),
             head=self._matrix(weight, half=False),
             bias=self._own(bias),
         )
-        widths = [
-            weight.shape[0],
-            *(len(b.project) for b in blocks),
-            *(len(b.mlp[1]) for b in blocks if b.mlp),
-        ]
-        self._scratch = ROWS * (2 * _padded(dim) + _padded(max(widths)))
-        elements = sum(b.heads * b.keys * b.values for b in blocks)
+        selected = [ROWS * _padded(len(m.select)) if m.select is not None else 3 * m.heads for m in mixers]
+        rows = 2 * _padded(dim) + self._step.widest_y + self._step.widest_o
+        self._scratch = ROWS * rows + max(selected)
+        elements = sum(m.heads * m.keys * m.values for m in mixers)
         self._operations = 2 * (sum(x.numel() for x in self._kept) + 2 * elements)
 
     def step(
-        self, tokens: Tensor, start: Tensor, recent: Tensor, place: Tensor, states: Sequence[Tensor]
+        self, tokens: Tensor, start: Tensor, recent: Tensor, place: Tensor, states: Sequence[BlockState]
     ) -> Tensor:
         """Read a token of every row: logits `(batch, outputs)`, and all but `tokens` changed in place.
 
@@ -169,7 +284,7 @@ class Decoder:
             start: `(batch,)` int64, the first token of each row; written at place 0.
             recent: `(batch, window)` int64, the tokens before this one, the newest last, -1 where none was.
             place: `(batch,)` int64, how many tokens each row has read.
-            states: `(batch, *shape)` float32 for each of `state_shapes`.
+            states: Of each block; all in float32 but positions, and without gaps, as all the others.
 
         Raises:
             ValueError: A token or place is out of range; some rows may then have gone on.
@@ -180,7 +295,11 @@ class Decoder:
         step.tokens, step.logits = tokens.data_ptr(), logits.data_ptr()
         step.start, step.recent, step.place = start.data_ptr(), recent.data_ptr(), place.data_ptr()
         for block, state in zip(self._blocks, states, strict=True):
-            block.state = state.data_ptr()
+            mixing = block.mixing
+            mixing.state = state.memory.data_ptr()
+            mixing.position = None if state.position is None else state.position.data_ptr()
+            for index, inputs in enumerate(state.inputs):
+                mixing.convolutions[index].inputs = inputs.data_ptr()
         step.refused = 0
         run("decode", step, units=batch, scratch=self._scratch, operations=batch * self._operations)
         if step.refused:
@@ -191,17 +310,38 @@ class Decoder:
         mlp = block.mlp
         return _Block(
             norm=self._own(block.norm),
-            project=self._matrix(block.project, half),
-            out=self._matrix(block.out, half),
+            project=self._matrix(block.mixer.project, half),
+            out=self._matrix(block.mixer.out, half),
+            mixing=self._mixing(block.mixer, half),
             mlp_norm=None if mlp is None else self._own(mlp[0]),
             gate_value=_Matrix() if mlp is None else self._matrix(mlp[1], half),
             mlp_out=_Matrix() if mlp is None else self._matrix(mlp[2], half),
-            heads=block.heads,
-            keys=block.keys,
-            values=block.values,
-            map=MAPS.index(block.feature_map),
-            normalise=block.normalise,
         )
+
+    def _mixing(self, mixer: DecodedMixer, half: bool) -> _Mixing:
+        vectors = ("frequencies", "constant", "rate", "step_bias", "skip", "norm", "rates")
+        numbers = ("q", "k", "v", "heads", "keys", "values", "normalise", "unit", "norm_groups", "gate_first")
+        places = {name: getattr(mixer, name) for name in ("gate", "step", "beta")}
+        convolutions = [self._convolution(one) for one in mixer.convolutions]
+        return _Mixing(
+            **{name: getattr(mixer, name) for name in (*numbers, "scale", "largest", "norm_eps")},
+            **{name: -1 if place is None else place for name, place in places.items()},
+            **{name: self._own(getattr(mixer, name)) for name in vectors},
+            **{
+                name: self._matrix(weight, half)
+                for name in ("select", "spread")
+                if (weight := getattr(mixer, name)) is not None
+            },
+            groups=mixer.groups or mixer.heads,
+            map=MAPS.index(mixer.feature_map),
+            taps=len(mixer.convolutions[0].weights) if mixer.convolutions else 0,
+            num_convolutions=len(convolutions),
+            convolutions=(_Convolution * 3)(*convolutions),
+        )
+
+    def _convolution(self, one: DecodedConvolution) -> _Convolution:
+        weights, bias = self._own(one.weights), self._own(one.bias)
+        return _Convolution(first=one.first, channels=one.weights.shape[1], weights=weights, bias=bias)
 
     def _embedding(self, given: DecodedEmbedding) -> _Embedding:
         neighbours, rows, _ = given.cells.shape

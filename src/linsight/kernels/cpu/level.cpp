@@ -38,7 +38,7 @@ EXPORTED(attention_backward)(const Attention *x, int64_t begin, int64_t end, flo
 }
 
 // Units: a row.
-EXPORTED(decode)(Step *s, int64_t begin, int64_t end, float *scratch) {
+EXPORTED(decode)(decoding::Step *s, int64_t begin, int64_t end, float *scratch) {
   Flushed flushed;
   decode::steps(*s, begin, end, scratch);
 }
