@@ -1,6 +1,9 @@
 """Steps of loops that draw: which engine runs, the same draws by each, states that go on from long calls."""
 
 import copy
+import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -9,6 +12,7 @@ from torch import nn
 from linsight import kernels
 from linsight.mixers import config
 from linsight.models.sequence import (
+    ImageDensityConfig,
     SequenceConfig,
     Steps,
     TokenModelConfig,
@@ -146,6 +150,36 @@ def test_without_a_library_steps_are_the_models_own(model) -> None:
             Steps(model, half=True)
     assert torch.equal(logits, model(PROMPTS[:, :1])[0][:, 0])
     assert torch.equal(again, model(PROMPTS[:, 1:2], model(PROMPTS[:, :1])[1])[0][:, 0])
+
+
+HIDDEN = """
+import sys
+from pathlib import Path
+import torch
+from linsight.kernels.cpu import library
+from linsight.mixers import config
+from linsight.models.sequence import ImageDensityConfig, SequenceConfig, why_eager
+
+library.LIBRARY = Path("nowhere")
+torch.manual_seed(0)
+sequence = SequenceConfig(dim=8, layers=1, mlp_dim=8, mixers=(config("linear", heads=2),))
+density = ImageDensityConfig(height=8, width=8, sequence=sequence).build().requires_grad_(False)
+print(why_eager(density.network))
+print(density.sample(5, generator=torch.Generator().manual_seed(0)).flatten().tolist())
+"""
+
+
+def test_where_no_library_was_built_samples_are_drawn_all_the_same() -> None:
+    """A fresh process that finds none says why, and draws what any other draws."""
+    done = subprocess.run([sys.executable, "-c", HIDDEN], capture_output=True, text=True, check=True)
+    reason, drawn = done.stdout.splitlines()
+    assert reason == "not built: `linsight doctor --build` builds it where there is a C++ compiler"
+    torch.manual_seed(0)
+    sequence = SequenceConfig(dim=8, layers=1, mlp_dim=8, mixers=(config("linear", heads=2),))
+    density = ImageDensityConfig(height=8, width=8, sequence=sequence).build().requires_grad_(False)
+    assert density.sample(5, generator=torch.Generator().manual_seed(0)).flatten().tolist() == json.loads(
+        drawn
+    )
 
 
 def _hooked(model):
