@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.case import Candidate, Table
-from linsight import ops
+from linsight import kernels, ops
 
 __all__ = ["forms", "kernel"]
 
@@ -38,7 +38,7 @@ def forms() -> Iterator[Table]:
             exact = ops.diagonal_space(x.double(), log_decay, read, form="parallel")[0]
         for backward in (False, True):
             candidates = {}
-            for form in ("parallel", "chunk"):
+            for form in ("parallel", "chunk", *_compiled()):
                 # The state in and out, 2 N real products each way a token; in blocks their triangle too.
                 size = ops.diagonal_space_plan(x, form=form).chunk_size
                 token = 4 * PAIRS if size is None else 8 * PAIRS + 2 * size
@@ -49,6 +49,11 @@ def forms() -> Iterator[Table]:
             direction = "forward + backward" if backward else "forward"
             title = f"{direction}, B={batch} T={length} D={channels} N={2 * PAIRS}, float32"
             yield Table(title, "parallel", candidates)
+
+
+def _compiled() -> tuple[str, ...]:
+    here = kernels.choose("diagonal_space", "cpu", torch.float32).engine == "compiled"
+    return ("compiled",) if here else ()
 
 
 def _system(channels: int) -> tuple[Tensor, Tensor]:

@@ -12,8 +12,9 @@ OPS: dict[str, tuple[str, ...]] = {
     "linear_attention": ("compiled", "eager"),
     "delta_rule": ("compiled", "eager"),
     "selective_scan": ("compiled", "eager"),
-    "diagonal_space": ("eager",),
-    "diagonal_recurrence": ("eager",),
+    "short_convolution": ("compiled", "eager"),
+    "diagonal_space": ("compiled", "eager"),
+    "diagonal_recurrence": ("compiled", "eager"),
     "low_rank_space": ("eager",),
     "decode": ("compiled", "eager"),
 }

@@ -115,7 +115,7 @@ class LRU(StateSpaceMixer):
         exact = ops.accumulator_dtype(x.dtype)
         real, imag = F.linear(x, torch.cat([self.B_re, self.B_im])).to(exact).chunk(2, -1)
         taken = torch.complex(real, imag) * self.gamma_log.to(exact).exp()
-        self.last_form = self.form if self.form != "auto" else "recurrent" if x.shape[1] == 1 else "chunk"
+        self.last_form = ops.diagonal_recurrence_plan(taken, form=self.form).form
         h, final = ops.diagonal_recurrence(
             taken,
             self.log_decay(),

@@ -26,6 +26,7 @@ from linsight.ops.diagonal import (
     align_right,
     diagonal_kernel,
     diagonal_recurrence,
+    diagonal_recurrence_plan,
     diagonal_space,
     diagonal_space_piece,
     diagonal_space_plan,
@@ -60,6 +61,7 @@ from linsight.ops.pieces import Piece
 from linsight.ops.reassembly import reassemble
 from linsight.ops.rows import take
 from linsight.ops.scan import selective_scan, selective_scan_piece, selective_scan_plan
+from linsight.ops.short_convolution import last_inputs, short_convolution
 
 __all__ = [
     "NOTATIONS",
@@ -92,6 +94,7 @@ __all__ = [
     "delta_rule_plan",
     "diagonal_kernel",
     "diagonal_recurrence",
+    "diagonal_recurrence_plan",
     "diagonal_space",
     "diagonal_space_piece",
     "diagonal_space_plan",
@@ -100,6 +103,7 @@ __all__ = [
     "exp_map",
     "fft_convolution",
     "global_linear_attention",
+    "last_inputs",
     "linear_attention",
     "linear_attention_piece",
     "linear_attention_plan",
@@ -121,6 +125,7 @@ __all__ = [
     "selective_scan",
     "selective_scan_piece",
     "selective_scan_plan",
+    "short_convolution",
     "take",
     "to_pitchyaw",
     "to_vector",

@@ -57,11 +57,11 @@ def self_check(op: str) -> float:
     """The largest relative error of outputs and gradients of a compiled op to its float64 definition.
 
     Args:
-        op: One that has a compiled kernel: "linear_attention", "delta_rule", "selective_scan".
+        op: One that has a compiled kernel: "linear_attention", "delta_rule" and others.
     """
     call, inputs = SMALL[op]()
     found = _gradients(partial(call, form="compiled"), *inputs)
-    exact = _gradients(partial(call, form="naive"), *(x.double() for x in inputs))
+    exact = _gradients(partial(call, form="naive"), *(_double(x) for x in inputs))
     return max(_error(a, b) for a, b in zip(found, exact, strict=True))
 
 
@@ -165,22 +165,49 @@ def _delta_cases() -> Iterator[Case]:
     for call, by_feature, words in ((_correct, False, ""), (_transform, True, "free vectors, ")):
         goals = ((8.0, 4.0), (4.0, 2.0)) if not by_feature else ((8.0, 4.0), (8.0, 4.0))
         inputs = _delta_inputs(1024, 4, 64, by_feature=by_feature)
-        yield from _against_blocks("delta_rule", call, inputs, f"{words}forward", goals)
+        yield from _against_eager("delta_rule", call, inputs, f"{words}forward", goals)
 
 
-def _against_blocks(
+def _convolution_cases() -> Iterator[Case]:
+    """B=1, D=1024, 4 taps: Mamba's at width 512."""
+    goals = (2.0, 1.2), (4.0, 2.0)
+    inputs = _convolution_inputs(1024, 1024, 4)
+    other = "naive", "its shifted products"
+    yield from _against_eager("short_convolution", _convolve, inputs, "forward", goals, other)
+
+
+def _space_cases() -> Iterator[Case]:
+    """S4D at B=4, D=256, 64 states: the recurrence; and its convolution kernel, which torch computes."""
+    inputs = _space_inputs(4, 784, 256, 32)
+    yield from _against_eager("diagonal_space", _space, inputs, "forward", ((5.0, 2.5), (5.0, 2.5)))
+    log_decay, read = (x.to(torch.complex128) for x in inputs[1:3])
+    row = KernelRatio("diagonal_space", "convolution kernel, T=768", "complex powers", 60.0, 20.0)
+    ours = partial(ops.diagonal_kernel, log_decay, read, 768, dtype=torch.float32)
+    exact = partial(ops.diagonal_kernel, log_decay, read, 768, dtype=torch.float64)
+    powers = partial(_powers, *inputs[1:3], 768)
+    yield row, lambda: (ours(),), lambda: (powers(),), lambda: (exact(),)
+
+
+def _recurrence_cases() -> Iterator[Case]:
+    """LRU at B=4 and 256 states."""
+    inputs = _recurrence_inputs(4, 784, 256)
+    yield from _against_eager("diagonal_recurrence", _recur, inputs, "forward", ((8.0, 4.0), (6.0, 3.0)))
+
+
+def _against_eager(
     op: str,
     call: Callable[..., Tensor],
     inputs: tuple[Tensor, ...],
     what: str,
     goals: tuple[tuple[float, float], tuple[float, float]],
+    other: tuple[str, str] = ("chunk", "its eager blocks"),
 ) -> Iterator[Case]:
-    """A kernel beside the eager blocks of its op: forward, and with the backward."""
-    length = inputs[0].shape[1]
+    """A kernel beside an eager form of its op: forward, and with the backward."""
+    (form, name), length = other, inputs[0].shape[1]
     for run, words, (goal, gate) in zip((_forward, _gradients), ("", " + backward"), goals, strict=True):
-        row = KernelRatio(op, f"{what}{words}, T={length}", "its eager blocks", goal, gate)
-        exact = partial(run, partial(call, form="chunk"), *(x.double() for x in inputs))
-        yield row, *(partial(run, partial(call, form=form), *inputs) for form in ("compiled", "chunk")), exact
+        row = KernelRatio(op, f"{what}{words}, T={length}", name, goal, gate)
+        kernel, eager = (partial(run, partial(call, form=each), *inputs) for each in ("compiled", form))
+        yield row, kernel, eager, partial(run, partial(call, form=form), *(_double(x) for x in inputs))
 
 
 def _scan_inputs(length: int, channels: int, states: int) -> tuple[Tensor, ...]:
@@ -199,6 +226,47 @@ def _delta_inputs(length: int, heads: int, width: int, *, by_feature: bool) -> t
     beta = torch.rand(1, length, heads, generator=generator)
     decay = -torch.rand(1, length, heads, width, generator=generator)
     return q, F.normalize(k, dim=-1), v, beta, decay if by_feature else decay[..., 0].contiguous(), do
+
+
+def _convolution_inputs(length: int, channels: int, taps: int) -> tuple[Tensor, ...]:
+    generator = torch.Generator().manual_seed(0)
+    x, dy = torch.randn(2, 1, length, channels, generator=generator).unbind(0)
+    return x, torch.randn(channels, taps, generator=generator), torch.randn(channels, generator=generator), dy
+
+
+def _convolve(*inputs: Tensor, form: str) -> Tensor:
+    return ops.short_convolution(*inputs, form=form)[0]
+
+
+def _space_inputs(batch: int, length: int, channels: int, states: int) -> tuple[Tensor, ...]:
+    """Steps from 0.001 to 0.1 of S4D-Lin."""
+    generator = torch.Generator().manual_seed(0)
+    x, dy = torch.randn(2, batch, length, channels, generator=generator).unbind(0)
+    A = torch.complex(torch.full((states,), -0.5), torch.pi * torch.arange(states))
+    read = torch.complex(*torch.randn(2, channels, states, generator=generator))
+    return x, torch.logspace(-3, -1, channels)[:, None] * A, read, dy
+
+
+def _space(x: Tensor, log_decay: Tensor, read: Tensor, *, form: str) -> Tensor:
+    return ops.diagonal_space(x, log_decay, read, form=form)[0]
+
+
+def _powers(log_decay: Tensor, read: Tensor, length: int) -> Tensor:
+    """Re sum_n read_n lambda_n^l by complex `pow`."""
+    return (log_decay.exp()[..., None] ** torch.arange(length) * read[..., None]).sum(-2).real
+
+
+def _recurrence_inputs(batch: int, length: int, states: int) -> tuple[Tensor, ...]:
+    """Moduli from 0.9 to 0.999, all angles."""
+    x, dh = torch.randn(
+        2, batch, length, states, generator=torch.Generator().manual_seed(0), dtype=torch.complex64
+    )
+    moduli, angles = torch.linspace(0.9, 0.999, states), torch.linspace(0, torch.pi, states)
+    return x, torch.complex(moduli.log(), angles), dh
+
+
+def _recur(x: Tensor, log_decay: Tensor, *, form: str) -> Tensor:
+    return ops.diagonal_recurrence(x, log_decay, form=form)[0]
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, *, form: str) -> Tensor:
@@ -254,13 +322,20 @@ def _gradients(call: Callable[..., Tensor], *inputs: Tensor) -> tuple[Tensor, ..
 
 
 def _error(found: Tensor, exact: Tensor) -> float:
-    return float((found.double() - exact).norm() / exact.norm())
+    return float((_double(found) - exact).norm() / exact.norm())
+
+
+def _double(x: Tensor) -> Tensor:
+    return x.to(torch.complex128 if x.is_complex() else torch.float64)
 
 
 CASES: dict[str, Callable[[], Iterator[Case]]] = {
     "linear_attention": _attention_cases,
     "delta_rule": _delta_cases,
     "selective_scan": _scan_cases,
+    "short_convolution": _convolution_cases,
+    "diagonal_space": _space_cases,
+    "diagonal_recurrence": _recurrence_cases,
 }
 """What is measured of each op."""
 
@@ -271,5 +346,8 @@ SMALL: dict[str, Callable[[], tuple[Callable[..., Tensor], tuple[Tensor, ...]]]]
     ),
     "delta_rule": lambda: (_correct, _delta_inputs(70, 2, 20, by_feature=True)),
     "selective_scan": lambda: (_scan, _scan_inputs(70, 20, 5)),
+    "short_convolution": lambda: (_convolve, _convolution_inputs(70, 20, 4)),
+    "diagonal_space": lambda: (_space, _space_inputs(2, 70, 20, 5)),
+    "diagonal_recurrence": lambda: (_recur, _recurrence_inputs(2, 70, 20)),
 }
 """A small call of each op, for its self-check; the last input is the gradient of the output."""

@@ -11,9 +11,20 @@ from torch import Tensor
 
 from linsight import ops
 
-__all__ = ["CALLS", "Call", "results", "scan", "wrong"]
+__all__ = [
+    "CALLS",
+    "Call",
+    "convolution",
+    "delta",
+    "parts",
+    "recurrence",
+    "results",
+    "scan",
+    "space",
+    "wrong",
+]
 
-TOKENS = frozenset({"q", "k", "v", "a", "b", "beta", "log_decay", "u", "delta", "B", "C"})
+TOKENS = frozenset({"q", "k", "v", "a", "b", "beta", "log_decay", "u", "delta", "B", "C", "x"})
 
 
 @dataclass(frozen=True)
@@ -32,7 +43,9 @@ class Call:
         return replace(self, given={name: function(name, x) for name, x in self.given.items()})
 
     def to(self, dtype: torch.dtype) -> "Call":
-        return self.map(lambda _, x: x.to(dtype))
+        """In another dtype; complex numbers have parts of float64, or else of float32."""
+        parts = torch.complex128 if dtype == torch.float64 else torch.complex64
+        return self.map(lambda _, x: x.to(parts if x.is_complex() else dtype))
 
     def tokens(self, start: int, stop: int, state: Tensor) -> "Call":
         """The same call on some of the tokens, from a state."""
@@ -49,16 +62,22 @@ def results(call: Call, form: str = "naive", *, of: str = "both") -> dict[str, T
     call = call.map(lambda _, x: x.detach().clone().requires_grad_())
     found = dict(zip(("output", "state"), call(form), strict=True))
     generator = torch.Generator().manual_seed(1)
-    weights = {name: torch.randn(x.shape, generator=generator).to(x.dtype) for name, x in found.items()}
+    drawn = {name: torch.randn(parts(x).shape, generator=generator) for name, x in found.items()}
     chosen = [name for name in found if of in (name, "both")]
+    losses = [parts(found[name]) for name in chosen]
     gradients = torch.autograd.grad(
-        [found[name] for name in chosen],
+        losses,
         list(call.given.values()),
-        [weights[name] for name in chosen],
+        [drawn[name].to(x.dtype) for name, x in zip(chosen, losses, strict=True)],
         materialize_grads=True,
     )
-    named = {f"grad of {name}": x for name, x in zip(call.given, gradients, strict=True)}
-    return {**{name: x.detach() for name, x in found.items()}, **named}
+    named = {f"grad of {name}": parts(x) for name, x in zip(call.given, gradients, strict=True)}
+    return {**{name: parts(x).detach() for name, x in found.items()}, **named}
+
+
+def parts(x: Tensor) -> Tensor:
+    """x, the real and imaginary parts of complex numbers as a last axis."""
+    return torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
 
 
 def wrong(call: Call, found: dict[str, Tensor], exact: dict[str, Tensor]) -> dict[str, float]:
@@ -114,6 +133,54 @@ def scan(batch: int, length: int, channels: int, states: int) -> Call:
     return Call("selective_scan", given, lambda form, **given: ops.selective_scan(**given, form=form))
 
 
+def convolution(batch: int, length: int, channels: int, width: int) -> Call:
+    """The short convolution, of 1 to 8 taps."""
+    generator, taps = torch.Generator().manual_seed(0), width % 8 + 1
+    shapes = {
+        "x": (batch, length, channels),
+        "weight": (channels, taps),
+        "bias": (channels,),
+        "initial_state": (batch, taps - 1, channels),
+    }
+    given = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    return Call("short_convolution", given, lambda form, **given: ops.short_convolution(**given, form=form))
+
+
+def space(batch: int, length: int, channels: int, states: int) -> Call:
+    """The diagonal state space, of short memories and long ones."""
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator)
+
+    def complex_normal(*shape: int) -> Tensor:
+        return torch.complex(normal(*shape), normal(*shape))
+
+    given = {
+        "x": normal(batch, length, channels),
+        "rates": torch.complex(-(normal(channels, states).abs() ** 3), normal(channels, states)),
+        "read": complex_normal(channels, states),
+        "initial_state": complex_normal(batch, channels, states),
+    }
+
+    def computed(form: str, *, rates: Tensor, **given: Tensor) -> tuple[Tensor, Tensor]:
+        return ops.diagonal_space(log_decay=rates, **given, form=form)
+
+    return Call("diagonal_space", given, computed)
+
+
+def recurrence(batch: int, length: int, states: int, _: int) -> Call:
+    """The diagonal recurrence, of the decays and the reading of the space's first states."""
+    inputs, given = space(batch, length, states, 2).given, space(batch, length, 2 * states, 1).given
+    taken = torch.complex(*given["x"].unflatten(-1, (states, 2)).unbind(-1)).contiguous()
+    chosen = {"x": taken, "rates": inputs["rates"][:, 0], "initial_state": inputs["initial_state"][..., 0]}
+
+    def computed(form: str, *, rates: Tensor, **given: Tensor) -> tuple[Tensor, Tensor]:
+        return ops.diagonal_recurrence(log_decay=rates, **given, form=form)
+
+    return Call("diagonal_recurrence", {name: x.contiguous() for name, x in chosen.items()}, computed)
+
+
 CALLS: dict[str, Callable[[int, int, int, int], Call]] = {
     "attention": partial(attention, "none", "after"),
     "attention, decay of a head": partial(attention, "head", "before"),
@@ -125,5 +192,8 @@ CALLS: dict[str, Callable[[int, int, int, int], Call]] = {
         for decay in delta_cases.DECAYS
     },
     "scan": scan,
+    "convolution": convolution,
+    "space": space,
+    "recurrence": recurrence,
 }
 """By name, from batch, length, and two widths: features and values, or channels and states. In float32."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_calls import CALLS, Call, results, wrong
+from kernel_calls import CALLS, Call, parts, results, wrong
 from linear_cases import relative_error
 from torch import Tensor
 
@@ -71,10 +71,10 @@ def test_pieces_of_any_lengths_are_the_whole(data: st.DataObject) -> None:
     for start, stop in itertools.pairwise([0, *cuts, length]):
         o, state = call.tokens(start, stop, state)("compiled")
         outputs.append(o)
-    # One decay of all features is rounded by what it left at the token before, which a cut forgets.
-    close = CLOSE if "of a head" in name or "token" in name else 0.0
-    assert relative_error(torch.cat(outputs, 1), whole) <= close, name
-    assert relative_error(state, final) <= close, name
+    # Some decays are rounded by what rounding left at tokens before, which a cut forgets.
+    close = CLOSE if "of a head" in name or "token" in name or name in ("space", "recurrence") else 0.0
+    assert relative_error(parts(torch.cat(outputs, 1)), parts(whole)) <= close, name
+    assert relative_error(parts(state), parts(final)) <= close, name
 
 
 @every_level
@@ -105,8 +105,9 @@ def test_strides_of_gradients_do_not_matter(name: str) -> None:
         leaves = CALLS[name](2, 21, 18, 20).map(lambda _, x: x.requires_grad_())
         return torch.autograd.grad(leaves("compiled")[0], list(leaves.given.values()), weight)
 
-    shape = CALLS[name](2, 21, 18, 20)("compiled")[0].shape
-    one, random = torch.ones(()).expand(shape), torch.randn(shape[::-1]).permute(*reversed(range(len(shape))))
+    o = CALLS[name](2, 21, 18, 20)("compiled")[0]
+    one = torch.ones((), dtype=o.dtype).expand(o.shape)
+    random = torch.randn(o.shape[::-1], dtype=o.dtype).permute(*reversed(range(o.ndim)))
     for weight in (one, random):
         for found, expected in zip(gradients(weight), gradients(weight.contiguous()), strict=True):
             assert torch.equal(found, expected)
@@ -184,18 +185,19 @@ def test_empty_sizes_give_empty_results_and_gradients(name: str, sizes: tuple[in
 def test_a_second_derivative_is_refused(name: str) -> None:
     call = CALLS[name](1, 3, 2, 2)
     first = next(iter(call.given.values())).requires_grad_()
-    (gradient,) = torch.autograd.grad(call("compiled")[0].square().sum(), first, create_graph=True)
+    loss = parts(call("compiled")[0]).square().sum()
+    (gradient,) = torch.autograd.grad(loss, first, create_graph=True)
     with pytest.raises(RuntimeError, match="differentiate twice"):
-        gradient.sum().backward()
+        parts(gradient).sum().backward()
 
 
 @every_call
 def test_half_precision_is_computed_in_float32(name: str) -> None:
     call = CALLS[name](2, 40, 17, 5).to(torch.bfloat16)
     (found, state), (expected, final) = call("compiled"), call.to(torch.float64)("naive")
-    assert (found.dtype, state.dtype) == (torch.bfloat16, torch.float32)
-    torch.testing.assert_close(found, expected.bfloat16(), rtol=1e-2, atol=1e-6)
-    assert relative_error(state, final) < CLOSE
+    assert (found.dtype, state.dtype) == tuple(x.dtype for x in call("naive"))
+    torch.testing.assert_close(found, expected.to(found.dtype), rtol=1e-2, atol=1e-6)
+    assert relative_error(parts(state), parts(final)) < CLOSE
 
 
 @every_call

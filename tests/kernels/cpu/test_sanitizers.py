@@ -26,7 +26,7 @@ CALLS = """
     def call(op, *inputs, **options):
         leaves = [None if x is None else x.requires_grad_() for x in inputs]
         found = op(*leaves, form="compiled", **options)
-        torch.autograd.grad(sum(x.sum() for x in found), [x for x in leaves if x is not None])
+        torch.autograd.grad(sum(x.abs().sum() for x in found), [x for x in leaves if x is not None])
 
     def attention(T, K, V):
         q, k, v = torch.rand(1, T, 2, K), torch.rand(1, T, 2, K), torch.rand(1, T, 2, V)
@@ -45,6 +45,17 @@ CALLS = """
     def scan(T, D, N):
         u, delta, B, C = torch.rand(1, T, D), torch.rand(1, T, D), torch.rand(1, T, N), torch.rand(1, T, N)
         call(ops.selective_scan, u, delta, -torch.rand(D, N), B, C, torch.rand(D))
+
+    def convolution(T, D, width):
+        taps = width % 8 + 1
+        x, weight, state = torch.rand(2, T, D), torch.rand(D, taps), torch.rand(2, taps - 1, D)
+        call(ops.short_convolution, x, weight, torch.rand(D), initial_state=state)
+
+    def space(T, D, N):
+        rates, read = torch.complex(-torch.rand(2, D, N), torch.rand(2, D, N))
+        lengths = torch.tensor([T, T // 2, 0])
+        call(ops.diagonal_space, torch.rand(3, T, D), rates, read, lengths=lengths)
+        call(ops.diagonal_recurrence, torch.randn(3, T, D) + 0j, rates[:, 0].clone(), lengths=lengths)
 
     @torch.no_grad()
     def decode(rows, dim, mlp_dim, kind, **options):
@@ -71,6 +82,8 @@ CALLS = """
                 attention(*sizes)
                 delta(*sizes)
                 scan(*sizes)
+                convolution(*sizes)
+                space(*sizes)
         print(level)
 """
 

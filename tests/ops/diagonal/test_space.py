@@ -179,7 +179,11 @@ def test_no_tokens_give_the_state_back():
             ValueError,
             "lengths: expected 2 integers, got shape",
         ),
-        ({"form": "scan"}, ValueError, "form: expected one of auto, naive, parallel, chunk, recurrent, got"),
+        (
+            {"form": "scan"},
+            ValueError,
+            "form: expected one of auto, naive, parallel, chunk, recurrent, compiled",
+        ),
         ({"chunk_size": 0}, ValueError, "chunk_size: expected at least 1, got 0"),
         ({"form": "parallel", "chunk_size": 8}, ValueError, "chunk_size: only forms 'chunk' and 'auto'"),
     ],
@@ -201,7 +205,7 @@ def test_no_rows_give_no_rows():
 
 def test_the_plan_takes_larger_blocks_the_more_tokens_share_them():
     def plan(batch, length, **options):
-        return tuple(ops.diagonal_space_plan(torch.empty(batch, length, 3), **options))
+        return tuple(ops.diagonal_space_plan(torch.empty(batch, length, 3).double(), **options))
 
     assert plan(9, 1) == ("recurrent", None)
     assert plan(1, 784) == ("chunk", 16)

@@ -2,6 +2,7 @@
 
 from linsight.kernels.cpu.attention import linear_attention
 from linsight.kernels.cpu.compiling import build, compiler
+from linsight.kernels.cpu.convolution import short_convolution
 from linsight.kernels.cpu.decode import (
     MAPS,
     BlockState,
@@ -12,7 +13,9 @@ from linsight.kernels.cpu.decode import (
     Decoder,
 )
 from linsight.kernels.cpu.delta import delta_rule
+from linsight.kernels.cpu.diagonal import diagonal_space
 from linsight.kernels.cpu.library import at_level, level, levels, why_not
+from linsight.kernels.cpu.recurrence import diagonal_recurrence
 from linsight.kernels.cpu.scan import selective_scan
 
 __all__ = [
@@ -27,9 +30,12 @@ __all__ = [
     "build",
     "compiler",
     "delta_rule",
+    "diagonal_recurrence",
+    "diagonal_space",
     "level",
     "levels",
     "linear_attention",
     "selective_scan",
+    "short_convolution",
     "why_not",
 ]

@@ -188,9 +188,8 @@ def _run(
     batch, length, heads, features = q.shape
     values = v.shape[3] + normalise
     dense |= {"bonus": bonus, "state": state}
-    attention, copies = fill(
-        (q, k, v, decay, dout), scale=scale, exclusive=exclusive, normalise=normalise, **dense
-    )
+    words = {"scale": scale, "before": exclusive, "normalise": normalise}
+    attention, copies = fill((q, k, v, decay, dout), words, **dense)
     run(
         name,
         attention,
@@ -203,13 +202,10 @@ def _run(
 
 def fill(
     given: tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None],
-    *,
-    scale: float,
-    exclusive: bool = False,
-    normalise: bool = False,
+    words: dict[str, float],
     **dense: Tensor | None,
 ) -> tuple[Attention, list[Tensor | None]]:
-    """The structure of q, k, v, the decay and dout, and of tensors without gaps by name.
+    """The structure of q, k, v, the decay and dout, of numbers by name, and of tensors without gaps by name.
 
     Its pointers are to the tensors in the list, which the caller keeps alive.
     """
@@ -219,11 +215,9 @@ def fill(
     attention = Attention(
         *q.shape,
         v.shape[3],
-        exclusive,
-        normalise,
-        decay is not None and decay.ndim == 4,
-        scale,
-        *(rows(x) for x in strided),
+        by_feature=decay is not None and decay.ndim == 4,
+        **words,
+        **{name: rows(x) for name, x in zip(("q", "k", "v", "decay", "dout"), strided, strict=True)},
         **{key: x.data_ptr() for key, x in filled.items()},
     )
     return attention, [*strided, *filled.values()]

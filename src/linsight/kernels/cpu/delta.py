@@ -163,7 +163,7 @@ def _run(
     own = {key: dense.pop(key, None) for key in ("corrections", "checkpoints", "da", "db", "dbeta")}
     # Copies that are made here live until the kernel is done.
     reads = [side_by_side(x) for x in (a, b, beta)]
-    attention, copies = fill((q, k, v, decay, dout), scale=scale, **dense)
+    attention, copies = fill((q, k, v, decay, dout), {"scale": scale}, **dense)
     delta = _Delta(attention, a is not None, *(rows(x) for x in reads))
     for key, x in own.items():
         setattr(delta, key, None if x is None else x.data_ptr())

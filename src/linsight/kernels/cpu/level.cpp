@@ -3,8 +3,11 @@
 
 #include "decode.h"
 #include "delta_rule.h"
+#include "diagonal_recurrence.h"
+#include "diagonal_space.h"
 #include "linear_attention.h"
 #include "selective_scan.h"
+#include "short_convolution.h"
 
 #define JOIN_(name, level) linsight_##name##_##level
 #define JOIN(name, level) JOIN_(name, level)
@@ -52,4 +55,35 @@ EXPORTED(delta_forward)(const Delta *d, int64_t begin, int64_t end, float *scrat
 EXPORTED(delta_backward)(const Delta *d, int64_t begin, int64_t end, float *scratch) {
   Flushed flushed;
   for (int64_t unit = begin; unit < end; ++unit) correct(*d, unit, scratch, true);
+}
+
+// Units: an interval of a row.
+EXPORTED(convolution_forward)(const Convolution *c, int64_t begin, int64_t end, float *scratch) {
+  for (int64_t unit = begin; unit < end; ++unit) convolve(*c, unit, scratch, false);
+}
+
+EXPORTED(convolution_backward)(const Convolution *c, int64_t begin, int64_t end, float *scratch) {
+  for (int64_t unit = begin; unit < end; ++unit) convolve(*c, unit, scratch, true);
+}
+
+// Units: sixteen channels of a row.
+EXPORTED(diagonal_forward)(const Diagonal *d, int64_t begin, int64_t end, float *scratch) {
+  Flushed flushed;
+  for (int64_t unit = begin; unit < end; ++unit) Space(*d, unit, scratch).forward();
+}
+
+EXPORTED(diagonal_backward)(const Diagonal *d, int64_t begin, int64_t end, float *scratch) {
+  Flushed flushed;
+  for (int64_t unit = begin; unit < end; ++unit) Space(*d, unit, scratch).backward();
+}
+
+// Units: some states of a row.
+EXPORTED(recurrence_forward)(const Recurrence *r, int64_t begin, int64_t end, float *) {
+  Flushed flushed;
+  for (int64_t unit = begin; unit < end; ++unit) States(*r, unit).forward();
+}
+
+EXPORTED(recurrence_backward)(const Recurrence *r, int64_t begin, int64_t end, float *) {
+  Flushed flushed;
+  for (int64_t unit = begin; unit < end; ++unit) States(*r, unit).backward();
 }

@@ -120,8 +120,6 @@ static void pass(const Pass &p, bool decayed) {
   else pass<order, NONE>(p);
 }
 
-INLINE int64_t padded(int64_t count) { return (count + LANES - 1) / LANES * LANES; }
-
 // One head of one row, as steps.
 struct Head {
   const Attention &x;
@@ -140,16 +138,6 @@ struct Head {
   int64_t chunks() const { return (steps + STEPS - 1) / STEPS; }
   int64_t of_chunk(int64_t chunk) const { return steps - chunk * STEPS < STEPS ? steps - chunk * STEPS : STEPS; }
 };
-
-// The body for every 16 of `count` numbers, and for what is left: a copy of it knows that it is for 16.
-template <class Body>
-INLINE void each(int64_t count, Body body) {
-  int64_t i = 0;
-  for (; i + LANES <= count; i += LANES) body(i, LANES);
-  if (i < count) body(i, count - i);
-}
-
-#define BODY [&](int64_t i, int64_t count) __attribute__((always_inline))
 
 // Tokens from `first` on into rows of `wide` floats, 0 beyond `size` and where there is no token.
 static void pack(float *to, const Head &h, const Rows &rows, int64_t first, int64_t steps, int64_t size,

@@ -135,6 +135,18 @@ INLINE Vector two_to(Vector x) {
   return x;
 }
 
+INLINE int64_t padded(int64_t count) { return (count + LANES - 1) / LANES * LANES; }
+
+// The body for every 16 of `count` numbers, and for what is left: a copy of it knows that it is for 16.
+template <class Body>
+INLINE void each(int64_t count, Body body) {
+  int64_t i = 0;
+  for (; i + LANES <= count; i += LANES) body(i, LANES);
+  if (i < count) body(i, count - i);
+}
+
+#define BODY [&](int64_t i, int64_t count) __attribute__((always_inline))
+
 // States that decay for long become denormal numbers, which take a hundred times as long: they are 0 in here,
 // and the caller finds the processor as it was.
 class Flushed {

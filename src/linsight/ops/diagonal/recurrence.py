@@ -5,13 +5,16 @@ import torch.nn.functional as F
 from jaxtyping import Complex
 from torch import Tensor
 
+from linsight import kernels
 from linsight.ops.diagonal.alignment import align_right, valid_tokens
 from linsight.ops.diagonal.arguments import check_call, check_complex
 from linsight.ops.diagonal.powers import accumulated, powers, summands
+from linsight.ops.forms import Plan
 
-__all__ = ["FORMS", "diagonal_recurrence"]
+__all__ = ["FORMS", "diagonal_recurrence", "diagonal_recurrence_plan"]
 
-FORMS = ("naive", "chunk", "recurrent")
+OP = "diagonal_recurrence"
+FORMS = ("naive", "chunk", "recurrent", "compiled")
 CHUNK = 32
 """Tokens of a chunk: its product costs as many multiplications a token, and a smaller one more rounds."""
 
@@ -38,17 +41,20 @@ def diagonal_recurrence(
             row's own at its last token.
         form: How it is computed, never what: `naive` is the definition; `chunk` a product with the powers of
             lambda in blocks of `chunk_size` and the state between them; `recurrent` one update a token;
-            `auto` is `recurrent` for one token and else `chunk`.
+            `compiled` is the kernel of `linsight.kernels.cpu`, complex64 on a CPU; `auto` is
+            `diagonal_recurrence_plan`'s.
         chunk_size: Tokens of a block; need not divide T.
 
     Returns:
         h of every token, 0 at padded ones, and the final state.
 
-    Cost a state: `recurrent` O(T); `chunk` O(T C) multiplications in matrix products. Memory O(T).
+    Cost a state: `recurrent` and `compiled` O(T); `chunk` O(T C) multiplications in matrix products. Memory
+    O(T). `compiled` has no second derivative.
 
     Raises:
         TypeError: an input that is not complex.
-        ValueError: a shape, `form` or `chunk_size` that does not fit.
+        ValueError: a shape, `form` or `chunk_size` that does not fit; `compiled` where it does not run, with
+            the reason.
 
     Example:
         >>> x = torch.ones(1, 3, 1, dtype=torch.complex64)
@@ -67,11 +73,15 @@ def diagonal_recurrence(
     h = accumulated(initial_state, (batch, states), x.real)
     if length == 0:
         return x.clone(), h.clone()
+    form, chunk_size = diagonal_recurrence_plan(x, form=form, chunk_size=chunk_size)
+    if form == "compiled":
+        kernels.require(OP, "compiled", x.device, x.real.dtype)
+        return kernels.cpu.diagonal_recurrence(x, log_decay, h, lengths)
     valid = None
     if lengths is not None:
         valid = valid_tokens(x, lengths)[..., None]
         x = torch.where(valid, x, 0)
-    if form in ("naive", "recurrent") or (form == "auto" and length == 1):
+    if form in ("naive", "recurrent"):
         return _by_token(x, log_decay, h, valid, literal=form == "naive")
     size = min(chunk_size or CHUNK, length)
     if valid is None or lengths is None:
@@ -80,6 +90,22 @@ def diagonal_recurrence(
     start = powers(log_decay, lengths[:, None]).to(x.dtype) * h
     summed = _by_chunk(align_right(x, lengths), log_decay, torch.zeros_like(h), size)[1]
     return torch.where(valid, found, 0), start + summed
+
+
+def diagonal_recurrence_plan(
+    x: Complex[Tensor, "B T N"], *, form: str = "auto", chunk_size: int | None = None
+) -> Plan:
+    """What `diagonal_recurrence` does with these arguments. Reads the shape, dtype and device of x alone.
+
+    One token is a `recurrent` step; more are `compiled` where `linsight.kernels` has it for this device and
+    dtype and the caller does not ask for blocks of a size, and `chunk` elsewhere.
+    """
+    if form == "auto" and x.shape[1] <= 1:
+        return Plan("recurrent")
+    if form == "auto":
+        here = chunk_size is None and kernels.choose(OP, x.device, x.real.dtype).engine == "compiled"
+        form = "compiled" if here else "chunk"
+    return Plan(form, chunk_size or CHUNK) if form == "chunk" else Plan(form)
 
 
 def _by_token(

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from linsight import kernels
 from linsight.ops.diagonal.alignment import align_right, valid_tokens
 from linsight.ops.diagonal.arguments import check_call, check_complex
 from linsight.ops.diagonal.convolution import fft_convolution
@@ -19,7 +20,7 @@ from linsight.ops.pieces import Piece
 
 __all__ = ["FORMS", "diagonal_space", "diagonal_space_piece", "diagonal_space_plan"]
 
-FORMS = ("naive", "parallel", "chunk", "recurrent")
+FORMS = ("naive", "parallel", "chunk", "recurrent", "compiled")
 
 
 def diagonal_space(
@@ -48,18 +49,21 @@ def diagonal_space(
         form: How it is computed, never what: `naive` is the definition; `parallel` a Fourier convolution with
             the kernel, beside what the initial state still gives; `chunk` products with a triangle of the
             kernel in blocks of `chunk_size` and the states between them; `recurrent` one update a token;
-            `auto` is `diagonal_space_plan`'s.
+            `compiled` is the kernel of `linsight.kernels.cpu`, float32 on a CPU; `auto` is
+            `diagonal_space_plan`'s.
         chunk_size: Tokens of a block; need not divide T.
 
     Returns:
         y in x's dtype, 0 at padded tokens, and the final state, complex64 (complex128 for float64 x).
 
     Cost a channel and row: `recurrent` O(T N) time, and autograd keeps as many numbers; `chunk` O(T (N + C))
-    time and O(T (1 + N / C)) memory; `parallel` O(T (N + log T)) time and O(T + N sqrt T) memory.
+    time and O(T (1 + N / C)) memory; `parallel` O(T (N + log T)) time and O(T + N sqrt T) memory; `compiled`
+    O(T N) time and O(T (1 + N / 32)) memory, and no second derivative.
 
     Raises:
         TypeError: an input of another kind of number.
-        ValueError: a shape, `form` or `chunk_size` that does not fit.
+        ValueError: a shape, `form` or `chunk_size` that does not fit; `compiled` where it does not run, with
+            the reason.
 
     Example:
         >>> x, log_decay = torch.randn(1, 9, 2), torch.tensor([[-0.1 + 1j], [-0.2 + 3j]])
@@ -85,11 +89,15 @@ def diagonal_space(
     h = accumulated(initial_state, (batch, channels, states), x)
     if length == 0:
         return x.to(dtype), h.clone()
+    form, chunk_size = diagonal_space_plan(x, form=form, chunk_size=chunk_size)
+    if form == "compiled":
+        kernels.require("diagonal_space", "compiled", x.device, exact)
+        y, h = kernels.cpu.diagonal_space(x, log_decay, read, h, lengths)
+        return y.to(dtype), h
     valid = None
     if lengths is not None:
         valid = valid_tokens(x, lengths)[..., None]
         x = torch.where(valid, x, 0)
-    form, chunk_size = diagonal_space_plan(x, form=form, chunk_size=chunk_size)
     with without_autocast(x.device):
         if form in ("naive", "recurrent"):
             y, h = _by_token(x, log_decay, read, h, valid, literal=form == "naive")
@@ -103,18 +111,26 @@ def diagonal_space(
 def diagonal_space_plan(
     x: Float[Tensor, "B T D"], *, form: str = "auto", chunk_size: int | None = None
 ) -> Plan:
-    """What `diagonal_space` does with these arguments: one token is a `recurrent` step, more are `chunk`.
+    """What `diagonal_space` does with these arguments. Reads the shape, dtype and device of x alone.
 
-    A block has 16, 32 or 64 tokens, the more the more tokens there are to share its powers. Forward and
-    backward of 64 states, one thread: 63 ms in blocks of 64 and 143 by Fourier at (batch, T, channels) =
-    (32, 784, 48); 25 in blocks of 32 and 52 at (1, 4096, 64); 38 in blocks of 16 and 69 at (1, 784, 256).
+    One token is a `recurrent` step; more are `compiled` where `linsight.kernels` has it for this device and
+    dtype and the caller does not ask for blocks of a size, `chunk` elsewhere. A block has 16, 32 or 64
+    tokens, the more the more tokens there are to share its powers. Forward and backward of 64 states, one
+    thread: 31 ms compiled, 63 to 105 in blocks of 64 and 143 to 177 by Fourier at (batch, T, channels) = (32,
+    784, 48); 7, 38 in blocks of 16 and 69 at (1, 784, 256).
     """
-    if form == "auto":
-        form = "recurrent" if x.shape[1] <= 1 else "chunk"
+    if form == "auto" and x.shape[1] <= 1:
+        form = "recurrent"
+    elif form == "auto":
+        form = "compiled" if chunk_size is None and _compiled(x) else "chunk"
     if form != "chunk":
         return Plan(form)
     tokens = x.shape[0] * x.shape[1]
     return Plan("chunk", chunk_size or (16 if tokens <= 2048 else 32 if tokens <= 16_384 else 64))
+
+
+def _compiled(x: Tensor) -> bool:
+    return kernels.choose("diagonal_space", x.device, accumulator_dtype(x.dtype)).engine == "compiled"
 
 
 def diagonal_space_piece(

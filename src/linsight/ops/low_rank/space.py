@@ -90,7 +90,9 @@ def low_rank_space(
 def low_rank_space_plan(
     x: Float[Tensor, "B T D"], *, form: str = "auto", chunk_size: int | None = None
 ) -> Plan:
-    """What `low_rank_space` does with these arguments: as `diagonal_space`."""
+    """What `low_rank_space` does with these arguments: as `diagonal_space` without a kernel."""
+    if form == "auto":
+        form = "recurrent" if x.shape[1] <= 1 else "chunk"
     return diagonal_space_plan(x, form=form, chunk_size=chunk_size)
 
 
