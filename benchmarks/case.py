@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Candidate", "Case", "Table"]
+__all__ = ["Candidate", "Case", "Limit", "Table"]
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,20 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Limit:
+    """A quantity that is not compared with another candidate's, and the most it may be."""
+
+    title: str
+    value: float
+    unit: str
+    most: float
+
+
+@dataclass(frozen=True)
 class Case:
-    """A benchmark: its tables, and the tests that must pass before its ratios mean anything."""
+    """A benchmark: its tables and limits, and the tests that must pass before they mean anything."""
 
     help: str
     tests: tuple[str, ...]
     tables: Callable[[], Iterator[Table]]
+    limits: Callable[[], Iterator[Limit]] = lambda: iter(())

@@ -63,5 +63,6 @@ CASES = {
         help="mAP by COCO's protocol beside pycocotools, faster-coco-eval and hotcoco; errors in the numbers",
         tests=("tests/metrics/average_precision",),
         tables=average_precision.evaluation,
+        limits=average_precision.command,
     ),
 }

@@ -74,6 +74,11 @@ def _run(names: Sequence[str], seconds: float, write: Callable[[str], None]) -> 
             for line in lines(table, timings, errors, best[REFERENCE]):
                 write(line)
             reached &= not falls_short(table, timings)
+        for limit in CASES[name].limits():
+            kept = limit.value <= limit.most
+            size, most = f"{limit.value:.0f} {limit.unit}", f"at most {limit.most:.0f}"
+            write(f"{limit.title}: {size}, {most}: {'reached' if kept else 'missed'}\n")
+            reached &= kept
     write(f"Load average at the end: {machine().load:.1f}\n")
     return reached
 

@@ -47,7 +47,10 @@ def test_a_module_docstring_is_one_sentence_on_one_line() -> None:
 
 
 def test_an_init_holds_only_reexports_and_all() -> None:
-    """The package's root alone is more: its version, and the loader that keeps `import linsight` quick."""
+    """The package's root alone is more: its version, and the loader that keeps `import linsight` quick.
+
+    Where something of a package does without torch and the rest does not, its re-exports are lazy.
+    """
     others = [
         f"{_name(file)}:{statement.lineno}"
         for file, text in INITS.items()
@@ -60,6 +63,10 @@ def test_an_init_holds_only_reexports_and_all() -> None:
 def _is_reexport(statement: ast.stmt) -> bool:
     if isinstance(statement, ast.ImportFrom):
         return statement.level == 0
+    if ast.unparse(statement) == "__getattr__ = reexports(__name__)":
+        return True
+    if isinstance(statement, ast.If):
+        return ast.unparse(statement.test) == "TYPE_CHECKING" and all(map(_is_reexport, statement.body))
     targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
     return [getattr(target, "id", None) for target in targets] == ["__all__"]
 
@@ -67,10 +74,31 @@ def _is_reexport(statement: ast.stmt) -> bool:
 def test_all_lists_exactly_what_an_init_reexports() -> None:
     for file, text in INITS.items():
         body = ast.parse(text).body
-        imported = {alias.asname or alias.name for node in body for alias in getattr(node, "names", [])}
+        lazy = [node.body for node in body if isinstance(node, ast.If)]
+        imports = lazy[0] if lazy else body
+        imported = {alias.asname or alias.name for node in imports for alias in getattr(node, "names", [])}
         module = importlib.import_module(".".join(file.parent.relative_to(ROOT / "src").parts))
         assert set(module.__all__) == imported, _name(file)
         assert len(module.__all__) == len(set(module.__all__)), f"{_name(file)}: a name twice"
+
+
+LAZY = [file.parent.name for file, text in INITS.items() if "reexports(__name__)" in text]
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_a_lazy_package_gives_what_an_eager_one_would(name: str) -> None:
+    """And no re-export has the name of a submodule: importing that would hide it."""
+    package = importlib.import_module(f"linsight.{name}")
+    body = ast.parse(INITS[SOURCE / name / "__init__.py"]).body
+    block = next(node for node in body if isinstance(node, ast.If))
+    for node in block.body:
+        assert isinstance(node, ast.ImportFrom)
+        origin = importlib.import_module(str(node.module))
+        assert all(getattr(package, alias.name) is getattr(origin, alias.name) for alias in node.names)
+    inside = {path.stem for path in (SOURCE / name).iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert inside.isdisjoint(package.__all__)
+    with pytest.raises(AttributeError, match=f"module 'linsight.{name}' has no attribute 'nothing'"):
+        _ = package.nothing
 
 
 def test_nothing_names_a_machine_or_leaves_a_loose_end() -> None:
@@ -108,8 +136,12 @@ def test_no_jaxtyping_decorator_in_the_source() -> None:
             ["lightning", "pydantic", "torch._dynamo"],
         ),
         ("import linsight; linsight.training", ["lightning", "tyro", "rich"]),
+        (
+            "import linsight as l; l.metrics.average_precision, l.tasks.exhibits.Table, l.reports.numbers",
+            ["torch", "scipy", "matplotlib"],
+        ),
     ],
-    ids=["import", "help", "version", "library", "training"],
+    ids=["import", "help", "version", "library", "training", "lazy packages"],
 )
 def test_what_is_slow_to_import_waits_until_it_is_needed(statement: str, absent: list[str]) -> None:
     show = f"print([name for name in {absent} if name in sys.modules], file=sys.stderr)"

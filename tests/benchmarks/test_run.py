@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from benchmarks import run
-from benchmarks.case import Case, Table
-from benchmarks.cases import linear_attention, scan, upsampling
+from benchmarks.case import Case, Limit, Table
+from benchmarks.cases import average_precision, linear_attention, scan, upsampling
 from benchmarks.machine import machine
 from linsight import kernels
 from linsight.profiling import clock as measuring
@@ -42,6 +42,15 @@ def test_a_missed_bar_is_said_and_fails(monkeypatch, capsys):
     use(monkeypatch, bar=1e9)
     assert run.main(["small", "--seconds", "0"]) == 1
     assert "1e+09x missed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("most", "code", "verdict"), [(3.0, 0, "reached"), (2.9, 1, "missed")])
+def test_a_limit_is_said_and_kept(monkeypatch, capsys, most, code, verdict):
+    use(monkeypatch, bar=0.0)
+    limited = Case("limited", (), lambda: iter(()), lambda: iter([Limit("a thing", 3.0, "MB", most)]))
+    monkeypatch.setattr(run, "CASES", {"limited": limited})
+    assert run.main(["--seconds", "0"]) == code
+    assert f"a thing: 3 MB, at most {most:.0f}: {verdict}" in capsys.readouterr().out
 
 
 def test_nothing_is_measured_while_tests_fail(monkeypatch, capsys):
@@ -112,3 +121,16 @@ def test_upsamplers_compute_what_their_definition_says():
     # 3 x 3 weights at each of the 10 x 12 pixels of the fine grid; 4 x 4 ones at the 5 x 6 of the coarse one.
     assert table.candidates["resize_conv"].flops == 3 * 2 * 2 * 120 * 8 * 8 * 9
     assert table.candidates["deconv4"].flops == 3 * 2 * 2 * 30 * 8 * 8 * 16
+
+
+def test_files_of_detections_have_the_numbers_of_the_others():
+    for table in average_precision.reading(images=4):
+        assert all(candidate.error() < 1e-12 for candidate in table.candidates.values())
+
+
+def test_the_peak_is_of_the_command_and_not_of_who_starts_it():
+    """Python, NumPy and tyro take some 50 MB; this process, which has torch, several times that."""
+    (limit,) = average_precision.command(images=4)
+    assert 20 < limit.value < 120
+    assert (limit.unit, limit.most) == ("MB", 500)
+    assert "400 boxes" in limit.title

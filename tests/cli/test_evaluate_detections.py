@@ -1,6 +1,8 @@
 """`linsight evaluate detections`: one data set in every format, known numbers, refusals."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -143,8 +145,24 @@ def test_the_page_has_everything_inside(places, tmp_path, capsys):
     for title in ("Precision against recall", "Confusion", "Kinds of error", "Images with most errors"):
         assert title in text
     assert "voc07 says 0.8227 where coco says 0.4924" in text
+    assert "0.8, 0.85, 0.9, 0.95" in text
+    assert "medium 1024 to 9216" in text
     assert text.count("data:image/png;base64,") == 2
     assert "http" not in text.replace("http://www.w3.org", "")
+
+
+@pytest.mark.parametrize("form", ["--json", "--per-class"])
+def test_numbers_come_without_torch_and_matplotlib(places, form):
+    """Which cost more memory and time than half a million detections."""
+    arguments = ["evaluate", "detections", "--gt", str(places / "gt.json"), "--dt", str(places / "dt.json")]
+    code = (
+        "import sys; from linsight.cli.main import main; "
+        f"main({[*arguments, '--protocol', 'coco,voc07', form]}); "
+        "print([name for name in ('torch', 'scipy', 'matplotlib') if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr.strip()) == (0, "[]")
+    assert "0.49" in done.stdout
 
 
 def test_masks_and_keypoints(tmp_path, capsys):

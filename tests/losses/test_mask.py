@@ -77,8 +77,9 @@ def _literal_lovasz(pairs):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("reduce", ["image", "batch"])
-def test_a_loss_is_the_literal_sum_of_its_equation(name, reduce):
-    logits, target = scene()
+@pytest.mark.parametrize("ignored", [0.0, 0.2])
+def test_a_loss_is_the_literal_sum_of_its_equation(name, reduce, ignored):
+    logits, target = scene(ignored=ignored)
     options = {"a": 0.7, "b": 0.2, "gamma": 1.5, "keep": 0.3}
     found = mask_loss(
         name, logits, target, reduce=reduce, false_positives=0.7, false_negatives=0.2, gamma=1.5, keep=0.3
@@ -182,9 +183,10 @@ def test_lovasz_of_a_hard_prediction_is_the_jaccard_loss(flips):
 
 @pytest.mark.parametrize("name", [*NAMES, "ce+dice"])
 @pytest.mark.parametrize("parts", [1, 2, 4])
-def test_equal_parts_of_a_batch_have_the_mean_of_the_whole_by_image(name, parts):
+@pytest.mark.parametrize("ignored", [0.0, 0.2])
+def test_equal_parts_of_a_batch_have_the_mean_of_the_whole_by_image(name, parts, ignored):
     """Data parallel and accumulated: the same number. Pooled it is another one, as the docstring warns."""
-    logits, target = scene(batch=4)
+    logits, target = scene(batch=4, ignored=ignored)
     whole = mask_loss(name, logits, target)
     pieces = zip(logits.chunk(parts), target.chunk(parts), strict=True)
     torch.testing.assert_close(sum(mask_loss(name, *piece) for piece in pieces) / parts, whole)
@@ -246,8 +248,9 @@ def test_an_image_without_a_valid_pixel_gives_0_and_no_gradient(name, classes):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("classes", [1, 3])
-def test_gradients_are_those_of_finite_differences(name, classes):
-    logits, target = scene(2, classes, 2, 3)
+@pytest.mark.parametrize("ignored", [0.0, 0.2])
+def test_gradients_are_those_of_finite_differences(name, classes, ignored):
+    logits, target = scene(2, classes, 2, 3, ignored=ignored)
     logits.requires_grad_()
     assert torch.autograd.gradcheck(lambda x: mask_loss(name, x, target), logits)
 

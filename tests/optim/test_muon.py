@@ -16,6 +16,7 @@ from linsight.models.vision import (
     DetectorConfig,
     FPNConfig,
     KeypointNetConfig,
+    PyramidConfig,
     UNetConfig,
 )
 from linsight.optim import MuonConfig, Rule, WarmupCosineConfig, describe, implementation, param_groups
@@ -231,10 +232,14 @@ def test_kernels_are_muons_where_every_output_sees_every_input():
     [
         (DenseConfig(decoder=UNetConfig(last="subpixel")), {"decoder.last.conv.weight"}),
         (DenseConfig(decoder=FPNConfig()), {"decoder.classifier.weight"}),
+        (
+            DenseConfig(backbone=PyramidConfig(stages=2 * (SequenceConfig(dim=8),)), coarse_logits=True),
+            {"classifiers.0.weight", "decoder.last.project.weight"},
+        ),
         (DetectorConfig(), {"heat.1.weight", "box.1.weight"}),
         (KeypointNetConfig(), {"head.last.weight"}),
     ],
-    ids=["unet", "fpn", "detector", "keypoints"],
+    ids=["unet", "fpn", "coarse", "detector", "keypoints"],
 )
 def test_only_what_makes_the_outputs_of_a_network_on_images_is_not_muons(config, outputs):
     """Of the kernels that a step of Muon is defined for."""

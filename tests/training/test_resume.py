@@ -107,6 +107,17 @@ def test_a_crash_at_any_step_changes_nothing(at, tmp_path, undisturbed):
     assert_same_run(tmp_path, undisturbed)
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+def test_batches_prepared_ahead_change_nothing(workers, tmp_path, undisturbed):
+    """Nor does a crash in a thread that is steps ahead: it is raised in the batch's own step."""
+    config = toy_run(workers=workers)
+    with pytest.raises(Crash):
+        fit(config, tmp_path, task=Disturbed(config.task, 7, crash), progress="none")
+    assert last_step(tmp_path / "checkpoints") == 4
+    fit(config, tmp_path, progress="none")
+    assert_same_run(tmp_path, undisturbed)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_finishes_the_step_and_checkpoints(number, tmp_path, undisturbed):
     """After Ctrl-C the run stands where it stopped, between two rows, and goes on from there exactly."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from linsight.conformance import LAWS, Subject, check
-from linsight.reports import environment
+from linsight.reports.environment import environment
 from tools.scorecard.page import Checked, Library, page
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,6 @@ from typing import Any, Literal
 from linsight.cli.annotated import Pair, Texts, read_pair
 from linsight.cli.tables import columns
 from linsight.metrics import average_precision as ap
-from linsight.reports.detections import write
 from linsight.reports.numbers import plain
 from linsight.tasks.detections import class_table, number_table
 
@@ -44,6 +43,9 @@ def evaluate(gt: Path, dt: Path, request: Request, texts: Texts) -> None:
     reasons = ap.explain_results(pair.truth, pair.detections, results)
     sentences = [_sentence(reason) for reason in reasons]
     if request.page is not None:
+        # Torch and matplotlib come with it, which the numbers do without.
+        from linsight.reports.detections import write
+
         write(request.page, results, sentences, command=request.command)
     if request.as_json:
         print(json.dumps(_record(results, reasons, request.page), indent=2, allow_nan=False))

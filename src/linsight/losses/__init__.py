@@ -9,7 +9,7 @@ from linsight.losses.heatmap import bins_kl, heatmap_mse, map_js
 from linsight.losses.likelihood import gaussian_nll, laplace_nll, vmf_nll
 from linsight.losses.mask import MASK_LOSSES, mask_loss, mask_loss_terms
 from linsight.losses.overlap import lovasz_softmax, tversky
-from linsight.losses.pixels import cross_entropy, hardest_cross_entropy
+from linsight.losses.pixels import coarse_cross_entropy, cross_entropy, hardest_cross_entropy
 from linsight.losses.reduction import selected_mean
 from linsight.losses.regression import l1_loss, l2_loss, smooth_l1_loss, wing_loss
 from linsight.losses.rle import (
@@ -32,6 +32,7 @@ __all__ = [
     "centre_class_loss",
     "centre_focal_loss",
     "centre_targets",
+    "coarse_cross_entropy",
     "cross_entropy",
     "exact_rle",
     "flow_log_prob",

@@ -47,7 +47,7 @@ def focal_loss(
 
 
 def focal_mean(log_p: Tensor, *, gamma: float = 2.0, alpha: float = 1.0) -> Tensor:
-    """The mean of -alpha (1 - p)^gamma log p over log p `(places,)` of the targets; 0 of no place.
+    """The mean of -alpha (1 - p)^gamma log p over log p `(..., places)` of the targets; 0 of no place.
 
     Raises:
         ValueError: gamma < 0, alpha <= 0.
@@ -57,7 +57,7 @@ def focal_mean(log_p: Tensor, *, gamma: float = 2.0, alpha: float = 1.0) -> Tens
     if alpha <= 0:
         raise ValueError(f"alpha: expected above 0, got {alpha:g}")
     if not log_p.numel():
-        return log_p.sum()
+        return log_p.sum(-1)
     # 1 - p from expm1 keeps its digits near p = 1; the power's own gradient at 0 is infinite below gamma = 1.
     unsure = (-torch.expm1(log_p)).clamp(min=torch.finfo(log_p.dtype).tiny)
-    return (-alpha * unsure**gamma * log_p).mean()
+    return (-alpha * unsure**gamma * log_p).mean(-1)

@@ -92,15 +92,16 @@ def mask_loss(
     )  # fmt: skip
     options.check(2 if binary else logits.shape[1])
     total = logits.new_zeros((), dtype=torch.promote_types(logits.dtype, torch.float32))
-    groups = _groups(logits, target, ignore_index, pooled=reduce == "batch")
-    for scores, labels in groups:
-        if len(labels) == 0:
+    images = 0
+    for scores, labels in _groups(logits, target, ignore_index, pooled=reduce == "batch"):
+        images += len(labels)
+        if labels.numel() == 0:
             total = total + scores.sum()  # 0, and a part of the graph
             continue
         log_prob = _log_prob(scores)
         for term, weight in terms:
-            total = total + weight * MASK_LOSSES[term](log_prob, labels, options)
-    return total / max(1, len(groups))
+            total = total + weight * MASK_LOSSES[term](log_prob, labels, options).sum()
+    return total / max(1, images)
 
 
 def mask_loss_terms(name: str) -> tuple[tuple[str, float], ...]:
@@ -172,7 +173,7 @@ def _ce(log_prob: Tensor, labels: Tensor, options: _Options) -> Tensor:
 
 
 def _focal(log_prob: Tensor, labels: Tensor, options: _Options) -> Tensor:
-    return focal_mean(log_prob.gather(1, labels[:, None]).squeeze(1), gamma=options.gamma)
+    return focal_mean(log_prob.gather(1, labels[:, None])[:, 0], gamma=options.gamma)
 
 
 def _ohem(log_prob: Tensor, labels: Tensor, options: _Options) -> Tensor:
@@ -211,7 +212,7 @@ MASK_LOSSES: dict[str, Callable[[Tensor, Tensor, _Options], Tensor]] = {
     "tversky": _tversky,
     "lovasz": _lovasz,
 }
-"""Every loss of a mask by name, as a function of (log_prob, labels) of the pixels that count."""
+"""Every loss of a mask by name: of each image, by (log_prob, labels) of the pixels that count."""
 
 
 def _checked(logits: Tensor, target: Tensor, ignore_index: int, reduce: str, absent: str) -> Tensor:
@@ -240,23 +241,24 @@ def _checked(logits: Tensor, target: Tensor, ignore_index: int, reduce: str, abs
 def _groups(
     logits: Tensor, target: Tensor, ignore_index: int, *, pooled: bool
 ) -> list[tuple[Tensor, Tensor]]:
-    """The scores (pixels, channels) and labels of the valid pixels of each image, or of all together.
+    """The scores (images, channels, pixels) and labels of the valid pixels, of images that have as many.
 
-    Scores are views of memory that has the pixels of a channel side by side, as logits have them.
+    All at once where all pixels are valid, else one by one; pooled, all are those of one image.
     """
     scores, labels = logits.flatten(2), target.flatten(1)
     if pooled:
         scores, labels = scores.transpose(0, 1).flatten(1)[None], labels.flatten()[None]
     valid = labels != ignore_index
     if valid.all():
-        return list(zip(scores.mT, labels, strict=True))
-    return [(one[:, where].T, all[where]) for one, all, where in zip(scores, labels, valid, strict=True)]
+        return [(scores, labels)]
+    return [
+        (one[None, :, where], own[None, where]) for one, own, where in zip(scores, labels, valid, strict=True)
+    ]
 
 
 def _log_prob(scores: Tensor) -> Tensor:
     if scores.dtype in (torch.bfloat16, torch.float16):
         scores = scores.float()
     if scores.shape[1] > 1:
-        # Over the rows: torch's softmax over ten neighbours in memory takes eighteen times as long.
-        return scores.T.log_softmax(0).T
+        return scores.log_softmax(1)
     return torch.cat([F.logsigmoid(-scores), F.logsigmoid(scores)], 1)

@@ -8,14 +8,14 @@ __all__ = ["lovasz_softmax", "tversky"]
 
 
 def tversky(
-    prob: Float[Tensor, "pixels classes"],
-    truth: Float[Tensor, "pixels classes"],
+    prob: Float[Tensor, "*images classes pixels"],
+    truth: Float[Tensor, "*images classes pixels"],
     *,
     false_positives: float,
     false_negatives: float,
     eps: float,
     absent: bool,
-) -> Float[Tensor, ""]:
+) -> Float[Tensor, "*images"]:
     """The mean over classes of 1 - (I + eps) / (I + a FP + b FN + eps), from sums over pixels.
 
     I = sum p y, FP = sum p (1 - y), FN = sum (1 - p) y. Salehi, Erdogmus, Gholipour 2017, arXiv 1706.05721.
@@ -29,33 +29,36 @@ def tversky(
         eps: Against 0 / 0; >= 0.
         absent: Whether classes without a pixel take part in the mean. If none does, the loss is 0.
     """
-    both = (prob * truth).sum(0)
-    predicted, actual = prob.sum(0), truth.sum(0)
+    both = (prob * truth).sum(-1)
+    predicted, actual = prob.sum(-1), truth.sum(-1)
     overlap = both + false_positives * (predicted - both) + false_negatives * (actual - both)
     loss = 1 - (both + eps) / (overlap + eps)
-    return loss.mean() if absent else _mean_of_present(loss, actual > 0)
+    return loss.mean(-1) if absent else _mean_of_present(loss, actual > 0)
 
 
 def lovasz_softmax(
-    prob: Float[Tensor, "pixels classes"], truth: Float[Tensor, "pixels classes"], *, absent: bool
-) -> Float[Tensor, ""]:
+    prob: Float[Tensor, "*images classes pixels"],
+    truth: Float[Tensor, "*images classes pixels"],
+    *,
+    absent: bool,
+) -> Float[Tensor, "*images"]:
     """The Lovasz extension of one minus Jaccard, the mean over classes: sum_i e_i (J_i - J_{i-1}).
 
     e are the errors |y - p| from the largest down, and J_i is one minus the Jaccard index of a prediction
     that is wrong in the first i pixels: where p is 0 or 1 the value is that of the Jaccard loss itself.
     Berman, Rannen Triki, Blaschko 2018, arXiv 1705.08790. Cost: a sort of the pixels for each class.
     """
-    errors, order = (truth - prob).abs().sort(dim=0, descending=True)
-    wrong = truth.gather(0, order)
-    total = truth.sum(0)
+    errors, order = (truth - prob).abs().sort(dim=-1, descending=True)
+    wrong = truth.gather(-1, order)
+    total = truth.sum(-1, keepdim=True)
     # Wrong in the first i pixels: what is left of the truth, over the truth and the false positives.
-    left, union = total - wrong.cumsum(0), total + (1 - wrong).cumsum(0)
+    left, union = total - wrong.cumsum(-1), total + (1 - wrong).cumsum(-1)
     jaccard = 1 - left / union
-    steps = torch.cat([jaccard[:1], jaccard.diff(dim=0)])
-    loss = (errors * steps).sum(0)
-    return loss.mean() if absent else _mean_of_present(loss, total > 0)
+    steps = torch.cat([jaccard[..., :1], jaccard.diff(dim=-1)], -1)
+    loss = (errors * steps).sum(-1)
+    return loss.mean(-1) if absent else _mean_of_present(loss, total[..., 0] > 0)
 
 
 def _mean_of_present(loss: Tensor, present: Tensor) -> Tensor:
     # Selected, not multiplied by 0: what stands at an absent class has no gradient.
-    return loss[present].sum() / present.sum().clamp_min(1)
+    return loss.where(present, 0).sum(-1) / present.sum(-1).clamp_min(1)

@@ -1,100 +1,111 @@
 """Measures that accumulate: any split of the data into updates and merges gives the same value."""
 
-from linsight.metrics.alignment import align_root, align_similarity
-from linsight.metrics.angular import (
-    AngularError,
-    AngularErrors,
-    AngularSums,
-    angular_compute,
-    angular_update,
-)
-from linsight.metrics.average_precision import (
-    AreaRange,
-    AveragePrecision,
-    AveragePrecisionResult,
-    ClassRow,
-    DetectionProtocol,
-    Detections,
-    Explanation,
-    GroundTruth,
-    Interval,
-    Masks,
-    MatchTable,
-    PrecisionRecall,
-    TideErrors,
-    bootstrap,
-    bootstrap_difference,
-    class_rows,
-    confusion,
-    detection_protocol,
-    detection_protocols,
-    detections,
-    evaluate_detections,
-    explain_protocols,
-    ground_truth,
-    match_detections,
-    precision_recall,
-    rows_to_csv,
-    tide,
-)
-from linsight.metrics.base import Estimate, SumMetric
-from linsight.metrics.boundaries import BoundaryCounts, boundary_counts, boundary_f
-from linsight.metrics.calibration import (
-    Calibration,
-    CalibrationError,
-    CalibrationSums,
-    calibration_compute,
-    calibration_update,
-)
-from linsight.metrics.classification import (
-    Accuracy,
-    AccuracySums,
-    ClassNLL,
-    ConfusionMatrix,
-    ConfusionSums,
-    accuracy_compute,
-    accuracy_update,
-    class_nll_update,
-    confusion_compute,
-    confusion_update,
-)
-from linsight.metrics.keypoints import (
-    PCK,
-    DistanceSums,
-    KeypointDistances,
-    KeypointError,
-    PCKSums,
-    ShareCorrect,
-    box_reference,
-    distance_compute,
-    distance_update,
-    head_reference,
-    pair_reference,
-    pck_compute,
-    pck_update,
-)
-from linsight.metrics.likelihood import NegativeLogLikelihood, NLLSums, bits_per_dim, nll_compute, nll_update
-from linsight.metrics.repeats import MeanInterval, mean_interval
-from linsight.metrics.segmentation import (
-    Segmentation,
-    SegmentationResult,
-    pixel_confusion,
-    segmentation_result,
-)
-from linsight.metrics.uncertainty import (
-    Coverage,
-    CoverageSums,
-    RegionCoverage,
-    Reliability,
-    ReliabilitySums,
-    SigmaReliability,
-    Sparsification,
-    coverage_compute,
-    coverage_update,
-    reliability_compute,
-    reliability_update,
-    sparsification,
-)
+from typing import TYPE_CHECKING
+
+from linsight.lazy import reexports
+
+if TYPE_CHECKING:
+    from linsight.metrics.alignment import align_root, align_similarity
+    from linsight.metrics.angular import (
+        AngularError,
+        AngularErrors,
+        AngularSums,
+        angular_compute,
+        angular_update,
+    )
+    from linsight.metrics.average_precision import (
+        AreaRange,
+        AveragePrecision,
+        AveragePrecisionResult,
+        ClassRow,
+        DetectionProtocol,
+        Detections,
+        Explanation,
+        GroundTruth,
+        Interval,
+        Masks,
+        MatchTable,
+        PrecisionRecall,
+        TideErrors,
+        bootstrap,
+        bootstrap_difference,
+        class_rows,
+        confusion,
+        detection_protocol,
+        detection_protocols,
+        detections,
+        evaluate_detections,
+        explain_protocols,
+        ground_truth,
+        match_detections,
+        precision_recall,
+        rows_to_csv,
+        tide,
+    )
+    from linsight.metrics.base import Estimate, SumMetric
+    from linsight.metrics.boundaries import BoundaryCounts, boundary_counts, boundary_f
+    from linsight.metrics.calibration import (
+        Calibration,
+        CalibrationError,
+        CalibrationSums,
+        calibration_compute,
+        calibration_update,
+    )
+    from linsight.metrics.classification import (
+        Accuracy,
+        AccuracySums,
+        ClassNLL,
+        ConfusionMatrix,
+        ConfusionSums,
+        accuracy_compute,
+        accuracy_update,
+        class_nll_update,
+        confusion_compute,
+        confusion_update,
+    )
+    from linsight.metrics.keypoints import (
+        PCK,
+        DistanceSums,
+        KeypointDistances,
+        KeypointError,
+        PCKSums,
+        ShareCorrect,
+        box_reference,
+        distance_compute,
+        distance_update,
+        head_reference,
+        pair_reference,
+        pck_compute,
+        pck_update,
+    )
+    from linsight.metrics.likelihood import (
+        NegativeLogLikelihood,
+        NLLSums,
+        bits_per_dim,
+        nll_compute,
+        nll_update,
+    )
+    from linsight.metrics.repeats import MeanInterval, mean_interval
+    from linsight.metrics.segmentation import (
+        Segmentation,
+        SegmentationResult,
+        pixel_confusion,
+        segmentation_result,
+    )
+    from linsight.metrics.uncertainty import (
+        Coverage,
+        CoverageSums,
+        RegionCoverage,
+        Reliability,
+        ReliabilitySums,
+        SigmaReliability,
+        Sparsification,
+        coverage_compute,
+        coverage_update,
+        reliability_compute,
+        reliability_update,
+        sparsification,
+    )
 
 __all__ = [
     "PCK",
@@ -188,3 +199,5 @@ __all__ = [
     "sparsification",
     "tide",
 ]
+
+__getattr__ = reexports(__name__)

@@ -1,8 +1,14 @@
 """Run folder to pictures, numbers and a page."""
 
-from linsight.reports.environment import environment
-from linsight.reports.figures import draw, save
-from linsight.reports.folder import write_folder
-from linsight.reports.report import write
+from typing import TYPE_CHECKING
 
-__all__ = ["draw", "environment", "save", "write", "write_folder"]
+from linsight.lazy import reexports
+
+if TYPE_CHECKING:
+    from linsight.reports.figures import draw, save
+    from linsight.reports.folder import write_folder
+    from linsight.reports.report import write
+
+__all__ = ["draw", "save", "write", "write_folder"]
+
+__getattr__ = reexports(__name__)

@@ -2,9 +2,9 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from linsight.metrics import average_precision as ap
 from linsight.reports.environment import environment
@@ -35,8 +35,17 @@ def write(
         metrics={name: value for name, value in first.summary().items() if value == value},
         curves=[],
         exhibits=parts,
-        configuration={name: str(value) for name, value in asdict(first.protocol).items()},
+        configuration={name: _said(value) for name, value in vars(first.protocol).items()},
         environment=environment(),
         command=command,
     )
     write_atomically(path, page.encode())
+
+
+def _said(value: Any) -> str:
+    """A choice of a protocol in words."""
+    if isinstance(value, ap.AreaRange):
+        return f"{value.name} {value.least:g} to {value.most:g}"
+    if isinstance(value, tuple):
+        return ", ".join(map(_said, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

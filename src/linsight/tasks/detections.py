@@ -88,7 +88,7 @@ def _confusion(result: ap.AveragePrecisionResult) -> Heatmap | Table:
     table = result.table
     matrix = ap.confusion(table, SCORE)
     called = (*(table.names.get(int(c), str(c)) for c in table.categories), "background")
-    note = f"Rows are what is there, columns what was said; scores of {SCORE:g} or more, IoU 0.5 or more."
+    note = f"Scores of {SCORE:g} or more, IoU 0.5 or more."
     if len(called) <= MOST_CLASSES:
         return Heatmap(
             "confusion",
@@ -98,7 +98,7 @@ def _confusion(result: ap.AveragePrecisionResult) -> Heatmap | Table:
             called,
             "there is",
             "was found",
-            note=note,
+            note=f"Rows are what is there, columns what was said. {note}",
         )
     wrong = matrix.copy()
     np.fill_diagonal(wrong, 0)
@@ -125,8 +125,10 @@ def _errors(result: ap.AveragePrecisionResult) -> Table:
     }
     rows = tuple((name, word, errors.counts[name], errors.costs[name]) for name, word in words.items())
     note = (
-        f"By TIDE (Bolya et al. 2020, arXiv 2008.08115), of {errors.limit} detections an image at most; the "
-        f"last column is what AP at IoU 0.5, {errors.ap:.4f}, would gain without errors of this kind."
+        f"By TIDE (Bolya et al. 2020, arXiv 2008.08115): of an image {errors.limit} detections at most, of "
+        "all classes together, where COCO takes as many of each; and a class with detections and no objects "
+        f"counts as 0. AP at IoU 0.5 is {errors.ap:.4f} by these rules, and the last column what it would "
+        "gain without errors of this kind."
     )
     return Table("errors", "Kinds of error", ("", "", "number", "AP to gain"), rows, note)
 

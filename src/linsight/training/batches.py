@@ -44,4 +44,5 @@ def make_loader(task: Task, training: TrainingConfig, ranks: Ranks | None = None
         total_steps=training.steps,
         rank=ranks.share[0],
         world_size=ranks.share[1],
+        workers=training.workers,
     )

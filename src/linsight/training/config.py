@@ -49,6 +49,7 @@ class TrainingConfig(Config):
             in float32; `float32` computes everything so.
         compile: Whether the loss is compiled by `torch.compile`: the first step takes minutes, and the last
             digits are others. On a processor it needs a C++ compiler.
+        workers: Threads that prepare the next batches while a step is computed, >= 0; they change no batch.
         log_every: Steps between rows of `metrics.csv`; a row is the mean over the steps since the last.
         validate_every: Steps between looks at the validation split; the last step is always one.
         checkpoint_every: Steps between checkpoints; the last step is always one.
@@ -69,6 +70,7 @@ class TrainingConfig(Config):
     clip_norm: float | None = 1.0
     precision: Precision = "float32"
     compile: bool = False
+    workers: int = 1
     log_every: int = 20
     validate_every: int = 500
     checkpoint_every: int = 500
@@ -89,6 +91,8 @@ class TrainingConfig(Config):
         for name in counts:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected an integer >= 1, got {getattr(self, name)}")
+        if self.workers < 0:
+            raise ValueError(f"workers: expected an integer >= 0, got {self.workers}")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed: expected an integer in [0, 2**63), got {self.seed}")
         if self.batch_size % self.accumulate:

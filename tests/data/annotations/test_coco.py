@@ -397,6 +397,35 @@ def test_msgspec_reads_the_same_detections(
     assert read_coco_results(joints, truth).keypoints is not None
 
 
+@pytest.mark.parametrize("portion", [1, 150, 400])
+@pytest.mark.parametrize("indent", [None, 3])
+def test_portions_of_a_file_are_the_file(
+    tmp_path: Path,
+    plainly: Callable[..., Detections],
+    monkeypatch: pytest.MonkeyPatch,
+    portion: int,
+    indent: int | None,
+) -> None:
+    """Wherever it is cut; a cut that is none between two rows is noticed, and the file left to the others."""
+    pytest.importorskip("msgspec")
+    monkeypatch.setattr(coco_results_quick, "PORTION", portion)
+    rows = [results()[0] | {"score": n / 16, "image_id": n, "of": {"a": {}}} for n in range(7)]
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(rows, indent=indent))
+    quick = coco_results_quick.read_quickly(path, None)
+    assert quick is not None
+    same(quick, plainly(path))
+    for odd in ("},{", "}, {é", [{"b": 1}, {"b": 2}]):
+        path.write_text(json.dumps([row | {"of": odd} for row in rows], indent=indent), encoding="utf-8")
+        same(read_coco_results(path), plainly(path))
+    for broken in (rows[:3], rows[3:]):
+        text = json.dumps(broken, indent=indent)
+        for part in (text[1:], text[:-1], text + text, text + ", {}"):
+            path.write_text(part)
+            with pytest.raises(ValueError, match="malformed JSON"):
+                read_coco_results(path)
+
+
 @pytest.mark.parametrize(
     ("path", "new", "message"),
     [

@@ -168,9 +168,10 @@ def test_formats_are_recognised(tmp_path: Path) -> None:
     write_coco(truth(), tmp_path / "coco.json")
     write_coco_results(found(), tmp_path / "results.json")
     (tmp_path / "wrapped.json").write_text('{"annotations": []}')
+    (tmp_path / "last.json").write_text('\ufeff \n{"annotations": [{"images": 1}], "images": []}', "utf-8")
     write_voc(truth(), tmp_path / "voc" / "Annotations")
     write_voc_detections(found(), truth(), tmp_path / "dets")
-    assert recognise(tmp_path / "coco.json") == "coco"
+    assert recognise(tmp_path / "coco.json") == recognise(tmp_path / "last.json") == "coco"
     assert recognise(tmp_path / "results.json") == recognise(tmp_path / "wrapped.json") == "coco-results"
     assert recognise(tmp_path / "voc") == recognise(tmp_path / "voc" / "Annotations") == "voc"
     assert recognise(tmp_path / "dets") == "voc-detections"
@@ -186,8 +187,12 @@ def test_what_could_be_several_formats_is_not_guessed(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="expected XML files or VOC detections, got neither"):
         recognise(tmp_path / "empty")
-    (tmp_path / "x.json").write_text("{}")
-    with pytest.raises(ValueError, match="expected COCO's ground truth or results, got other JSON"):
+    for other in ("{}", " 3", '{"annotation": []}', '"images"'):
+        (tmp_path / "x.json").write_text(other)
+        with pytest.raises(ValueError, match="expected COCO's ground truth or results, got other JSON"):
+            recognise(tmp_path / "x.json")
+    (tmp_path / "x.json").write_text('{"info": 1,\n "other": nothing}')
+    with pytest.raises(ValueError, match="line 2, column 11: malformed JSON"):
         recognise(tmp_path / "x.json")
     with pytest.raises(FileNotFoundError, match="there is no such file or folder"):
         recognise(tmp_path / "none")

@@ -80,6 +80,12 @@ def test_rows_hold_each_class_and_its_best_score():
     assert np.nanmean([row.ap50 for row in rows]) == pytest.approx(result.mean_ap(0.5))
 
 
+def test_the_best_f1_is_where_it_is_greatest_not_at_the_last_detection():
+    """The 1st, 3rd, 4th, 5th and 8th are right, of five: 2 * 4 / (5 + 5), then 2 * 5 / (8 + 5)."""
+    (row,) = class_rows(evaluate_detections(*interpolation().tables()))
+    assert (row.best_f1, row.best_score) == (0.8, 0.7)
+
+
 def test_rows_are_sorted_by_any_column_and_written_as_csv():
     result = evaluate_detections(*flags().tables())
     rows = class_rows(result, sort_by="ap")
@@ -142,8 +148,11 @@ def test_confusion_equals_the_loop_and_sums_to_objects_and_detections(seed):
 def test_confusion_finds_an_object_under_another_name():
     truth = [(1, 1, BOX), (1, 2, FAR)]
     found = [(1, 2, BOX, 0.9), (1, 1, [200, 0, 220, 20], 0.8), (1, 2, FAR, 0.1)]
-    matrix = confusion(match_detections(*case(truth, found).tables()))
-    np.testing.assert_array_equal(matrix, [[0, 1, 0], [0, 0, 1], [1, 0, 0]])
+    table = match_detections(*case(truth, found).tables())
+    np.testing.assert_array_equal(confusion(table), [[0, 1, 0], [0, 0, 1], [1, 0, 0]])
+    # A score of the least that is asked for is enough.
+    np.testing.assert_array_equal(confusion(table, score=0.1), [[0, 1, 0], [0, 1, 0], [1, 0, 0]])
+    np.testing.assert_array_equal(confusion(table, score=0.9), [[0, 1, 0], [0, 0, 1], [0, 0, 0]])
 
 
 def test_confusion_leaves_detections_on_difficult_objects_out():

@@ -78,10 +78,19 @@ def test_of_two_kinds_the_first_counts_and_of_two_detections_the_surest_is_mende
     # IoU .4 with its own class, 1.0 with another: Loc goes before Cls.
     truth = [(1, 1, [0, 0, 100, 100]), (1, 2, [0, 0, 100, 40])]
     assert by_row(truth, [(1, 1, [0, 0, 100, 40], 0.9)]) == [0]
-    near = [(1, 1, [0, 0, 100, 40], 0.8), (1, 1, [0, 0, 100, 45], 0.7)]
+    # The background between the two would halve the AP of the less sure one.
+    near = [(1, 1, [0, 0, 100, 40], 0.8), (1, 1, [500, 0, 510, 10], 0.75), (1, 1, [0, 0, 100, 45], 0.7)]
     found = errors([(1, 1, [0, 0, 100, 100])], near)
     assert found.counts["Loc"] == 2
     assert (found.ap, found.costs["Loc"]) == pytest.approx((0.0, 1.0))
+
+
+def test_what_is_meant_for_an_object_that_is_taken_is_dropped_not_mended():
+    """Class 2 is found second, AP 1 / 2; class 1, without objects, is 0 until its detection is gone."""
+    found = [(1, 1, [0, 0, 9, 9], 0.9), (1, 2, [50, 0, 60, 9], 0.8), (1, 2, [0, 0, 9, 9], 0.7)]
+    of = errors([(1, 2, [0, 0, 9, 9])], found, categories=[1, 2])
+    assert of.counts["Cls"] == of.counts["Bkg"] == 1
+    assert (of.ap, of.costs["Cls"]) == pytest.approx((0.25, 0.25))
 
 
 def test_an_iou_of_half_is_right_or_a_duplicate_and_one_of_a_tenth_is_near():
@@ -89,6 +98,25 @@ def test_an_iou_of_half_is_right_or_a_duplicate_and_one_of_a_tenth_is_near():
     assert by_row([(1, 1, [0, 0, 100, 100])], half) == [-1, 0]
     assert by_row([(1, 1, [0, 0, 100, 100])], [(1, 1, [0, 0, 100, 10], 0.9)]) == [0]
     assert by_row([(1, 1, [0, 0, 100, 100])], [(1, 2, [0, 0, 100, 10], 0.9)], categories=[1, 2]) == [3]
+    assert by_row([(1, 1, [0, 0, 100, 100])], [(1, 2, [0, 0, 100, 50], 0.9)], categories=[1, 2]) == [1]
+
+
+@pytest.mark.parametrize(("width", "kind"), [(49, 3), (50, 3), (51, -1)])
+def test_a_detection_is_dropped_if_more_than_half_of_it_is_on_a_crowd(width, kind):
+    found = [(1, 1, [100 - width, 0, 200 - width, 100], 0.9)]
+    assert by_row([(1, 1, [0, 0, 100, 100])], found, crowd=[True]) == [kind]
+
+
+def test_tide_looks_at_100_detections_of_an_image_of_all_classes_together():
+    """COCO looks at 100 of each class: the 101st detection, the only one of its class, is right there."""
+    others = [(1, 2, [500, 0, 510, 10], 0.9)] * 100
+    data = case([(1, 1, [0, 0, 9, 9])], [*others, (1, 1, [0, 0, 9, 9], 0.8)], categories=[1, 2])
+    result = evaluate_detections(*data.tables())
+    found = tide(result.table)
+    assert (result.value, found.limit) == (pytest.approx(1.0), 100)
+    assert (found.ap, found.counts["Bkg"], found.counts["Miss"]) == (0.0, 100, 1)
+    assert tide(result.table, limit=101).counts == {**found.counts, "Miss": 0}
+    assert tide(result.table, limit=101).ap == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -120,6 +148,13 @@ def test_an_interval_over_equal_images_has_no_width(name):
     found = bootstrap(table, samples=50)
     assert found.low == pytest.approx(found.high, abs=1e-12)
     assert found.value == pytest.approx(evaluate_detections(*repeated(6).tables(), name).value, abs=1e-12)
+
+
+def test_as_many_images_are_drawn_as_there_are():
+    """One image can only be drawn as itself; of none drawn there would be no number."""
+    found = bootstrap(match_detections(*repeated(1).tables()), samples=20)
+    assert found.low == found.high == found.value
+    assert found.samples == 20
 
 
 @pytest.mark.parametrize("name", ["coco", "voc07", "voc10", "ultralytics"])
@@ -164,11 +199,18 @@ def test_draws_are_seeded_and_hold_as_many_images_as_there_are():
 
 
 def test_a_model_does_not_differ_from_itself():
-    table = match_detections(*random_case(7, images=8).tables())
-    found = bootstrap_difference(table, table, samples=20)
+    table, same = (match_detections(*random_case(7, images=8).tables()) for _ in range(2))
+    found = bootstrap_difference(table, same, samples=20)
     assert (found.low, found.value, found.high) == (0, 0, 0)
     with pytest.raises(ValueError, match="other: expected the same images"):
         bootstrap_difference(table, replace(table, images=table.images + 1))
+
+
+def test_an_interval_of_a_higher_level_holds_that_of_a_lower():
+    """And half of the draws are no single value, where they differ."""
+    table = match_detections(*random_case(7, images=8).tables())
+    wide, narrow = (bootstrap(table, samples=60, level=level) for level in (0.9, 0.5))
+    assert wide.low < narrow.low < narrow.high < wide.high
 
 
 def test_intervals_of_nothing_are_refused():

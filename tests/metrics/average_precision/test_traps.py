@@ -58,6 +58,17 @@ def test_a_crowd_absorbs_any_number_of_detections():
     assert result([(1, 1, BOX), (1, 1, FAR)], found, crowd=[True, False]).value == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("number", [2, 3, 10])
+def test_each_detection_that_loses_its_object_takes_its_next_best(number):
+    """The first takes the best of the second, which then takes the best of the third, to the end."""
+    truth = [(1, 1, [30 * i, 0, 30 * i + 100, 100]) for i in range(number)]
+    left = [0, *(30 * i + 10 for i in range(number - 1))]
+    found = [(1, 1, [x, 0, x + 100, 100], 0.9 - i / 100) for i, x in enumerate(left)]
+    assert result(truth, found).mean_ap(0.5) == pytest.approx(1.0)
+    taken = match_detections(*case(truth, found).tables()).det_gt()
+    assert taken.tolist() == list(range(number))
+
+
 def test_an_object_out_of_range_absorbs_one_detection():
     rules = detection_protocol(
         "coco", area_ranges=(AreaRange("large", 96.0**2, 1e10),), max_detections=(100,)
@@ -111,6 +122,15 @@ def test_the_threshold_1_takes_a_perfect_box():
     assert result(
         [(1, 1, BOX)], [(1, 1, BOX, 0.9)], detection_protocol("coco", thresholds=(1.0,))
     ).value == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("rules", "short", "value"), [("coco", 5e-9, 1.0), ("coco", 5e-8, 0.0), ("voc10", 5e-9, 0.0)]
+)
+def test_coco_takes_the_threshold_1_as_a_ten_billionth_less(rules, short, value):
+    found = [(1, 1, [0, 0, 100, 100 - short], 0.9)]
+    protocol = detection_protocol(rules, thresholds=(1.0,), plus_one=False)
+    assert result([(1, 1, BOX)], found, protocol).value == pytest.approx(value)
 
 
 def test_an_area_of_exactly_1024_is_small_and_medium():

@@ -184,6 +184,19 @@ def test_a_whole_network_takes_images_of_any_size(small, awake) -> None:
     assert pooled.build()(torch.rand(2, 3, 33, 47)).shape == (2, 2, 33, 47)
 
 
+def test_coarser_maps_have_logits_where_they_are_asked_for(small, awake) -> None:
+    config = DenseConfig(classes=5, backbone=small(), coarse_logits=True)
+    model, images = awake(config.build()), torch.rand(2, 3, 33, 47).double()
+    finest, *coarse = model.all_logits(images)
+    torch.testing.assert_close(finest, model(images))
+    assert [one.shape for one in coarse] == [
+        (2, 5, *one.shape[2:]) for one in model.backbone(images).maps[1:]
+    ]
+    plain = awake(DenseConfig(classes=5, backbone=small()).build())
+    assert len(plain.all_logits(images)) == 1
+    assert not list(plain.classifiers.parameters())
+
+
 def test_what_cannot_be_built_is_refused(small) -> None:
     for kind in ("fcn", "fpn"):
         with pytest.raises(

@@ -9,7 +9,7 @@ from torch import nn
 
 from linsight.data import Scenes
 from linsight.data.geometry import Augmentation
-from linsight.losses import mask_loss
+from linsight.losses import coarse_cross_entropy, mask_loss
 from linsight.models.sequence import SequenceConfig
 from linsight.models.vision import DenseConfig, DenseModel, PyramidConfig, decoder_config
 from linsight.nn.upsampling import UPSAMPLERS
@@ -34,8 +34,8 @@ def network(decoder="unet", **options) -> DenseConfig:
 
 
 def task(**options) -> SegmentTask:
-    options = {"num_scenes": 10, "validate_scenes": 3, "test_scenes": 12, **options}
-    return SegmentConfig(model=network(), **options).build()
+    options = {"model": network(), "num_scenes": 10, "validate_scenes": 3, "test_scenes": 12, **options}
+    return SegmentConfig(**options).build()
 
 
 class Oracle(DenseModel):
@@ -112,9 +112,19 @@ def test_the_loss_is_that_of_masks_with_the_weight_of_the_background():
     )
 
 
-def test_the_loss_of_a_batch_is_the_mean_of_its_parts():
+def test_coarser_maps_add_their_cross_entropy():
+    built = task(model=replace(network(), coarse_logits=True), coarse_weight=0.25, loss="ce")
+    model, batch = built.build_model(), built.batch(INDICES, seed=0, epoch=0)
+    loss, _ = built.loss(model, batch)
+    maps, _ = model.backbone(batch["image"])
+    coarse = coarse_cross_entropy(model.classifiers[0](maps[1]), batch["target"], stride=8)
+    torch.testing.assert_close(loss, mask_loss("ce", model(batch["image"]), batch["target"]) + 0.25 * coarse)
+
+
+@pytest.mark.parametrize("coarse", [0.0, 0.5])
+def test_the_loss_of_a_batch_is_the_mean_of_its_parts(coarse):
     """What data parallel training and accumulation rely on."""
-    built = task()
+    built = task(model=replace(network(), coarse_logits=coarse > 0), coarse_weight=coarse)
     model, batch = built.build_model(), built.batch(np.arange(4), seed=0, epoch=0)
     whole, _ = built.loss(model, batch)
     parts = [
@@ -229,6 +239,12 @@ def test_every_decoder_learns_one_batch(decoder):
         ({"validate_scenes": 0}, "validate_scenes: expected at least 1, got 0"),
         ({"test_scenes": 0}, "test_scenes: expected at least 1, got 0"),
         ({"background_weight": 0.0}, "background_weight: expected a number above 0, got 0.0"),
+        ({"coarse_weight": -1.0}, "coarse_weight: expected a number of at least 0, got -1.0"),
+        ({"coarse_weight": 0.5}, "coarse_weight: expected .* with model.coarse_logits, .* got 0.5 and False"),
+        (
+            {"model": replace(network(), coarse_logits=True)},
+            "coarse_weight: expected .* with model.coarse_logits, .* got 0.0 and True",
+        ),
         ({"loss": "ce+dise"}, "^loss: expected a sum of ce, .* got 'dise'"),
         (
             {"augmentation": Augmentation()},

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from linsight.data.annotations.files import files_of, refusal
-from linsight.data.annotations.json_text import load
+from linsight.data.annotations.json_text import keys
 from linsight.data.annotations.voc_detections import NAME
 
 __all__ = ["Format", "recognise"]
@@ -28,12 +28,16 @@ def recognise(path: str | os.PathLike[str]) -> Format:
         raise FileNotFoundError(f"{place}: there is no such file or folder")
     if place.is_dir():
         return _folder(place)
-    value = load(place).value
-    if type(value) is list:
+    # The reader looks at all of it; here a large file is looked at until it is clear what it is.
+    names = keys(place)
+    if names is None:
         return "coco-results"
-    if type(value) is dict and "images" in value:
-        return "coco"
-    if type(value) is dict and "annotations" in value:
+    annotations = False
+    for name in names:
+        if name == "images":
+            return "coco"
+        annotations |= name == "annotations"
+    if annotations:
         return "coco-results"
     raise refusal(place, "", "expected COCO's ground truth or results, got other JSON")
 

@@ -1,12 +1,12 @@
 """The door: numbers, flags and ids from lists, arrays and tensors, as numpy."""
 
+import sys
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-__all__ = ["flags", "identifiers", "numbers"]
+__all__ = ["flags", "identifiers", "numbers", "plain"]
 
 
 def numbers(values: Any, name: str, least: float | None = None) -> NDArray[np.float64]:
@@ -16,7 +16,7 @@ def numbers(values: Any, name: str, least: float | None = None) -> NDArray[np.fl
         TypeError: Not numbers.
         ValueError: NaN, infinity, less than `least`, or rows of different lengths.
     """
-    array = _plain(values, name)
+    array = plain(values, name)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name}: expected numbers, got {array.dtype}")
     array = array.astype(np.float64, copy=False)
@@ -34,7 +34,7 @@ def flags(values: Any, name: str, count: int) -> NDArray[np.bool_]:
     """Booleans (count,), from 0 and 1 too; all False for None."""
     if values is None:
         return np.zeros(count, bool)
-    array = _plain(values, name)
+    array = plain(values, name)
     if array.shape != (count,):
         raise ValueError(f"{name}: expected shape ({count},), got {array.shape}")
     if array.dtype != bool and not np.isin(array, (0, 1)).all():
@@ -49,7 +49,7 @@ def identifiers(values: Any, name: str, *, numeric: bool = False) -> NDArray[Any
         TypeError: Anything else, both at once, or fractions.
         ValueError: Not a vector.
     """
-    array = _plain(values, name)
+    array = plain(values, name)
     if array.size == 0:
         return np.zeros(0, np.int64)
     if array.ndim != 1:
@@ -64,14 +64,21 @@ def identifiers(values: Any, name: str, *, numeric: bool = False) -> NDArray[Any
     raise TypeError(f"{name}: expected {wanted}, got {array.dtype} such as {array[0]!r}")
 
 
-def _plain(values: Any, name: str) -> NDArray[Any]:
-    if isinstance(values, Tensor):
+def plain(values: Any, name: str) -> NDArray[Any]:
+    """As numpy; raises ValueError for rows of different lengths."""
+    if _is_tensor(values):
         values = values.detach().cpu()
         # numpy has no bfloat16; every other float is exact in double too.
         values = (values.double() if values.is_floating_point() else values).numpy()
-    elif isinstance(values, list | tuple) and any(isinstance(value, Tensor) for value in values):
-        values = [value.tolist() if isinstance(value, Tensor) else value for value in values]
+    elif isinstance(values, list | tuple) and any(map(_is_tensor, values)):
+        values = [value.tolist() if _is_tensor(value) else value for value in values]
     try:
         return np.asarray(values)
     except ValueError as error:
         raise ValueError(f"{name}: expected rows of equal length, got {error}") from None
+
+
+def _is_tensor(value: Any) -> bool:
+    """Without importing torch, which costs 200 MB: where nobody has, nothing is a tensor."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)

@@ -71,7 +71,10 @@ def similarity(
 
 
 def extent_area(points: Float[np.ndarray, "detections K two_or_three"]) -> Float[np.ndarray, " detections"]:
-    """Width times height of the keypoints' bounding box, the area of a detection by keypoints."""
+    """Width times height of the keypoints' bounding box, the area of a detection by keypoints.
+
+    `Deviation:` where results have a box beside the keypoints, pycocotools' reader takes the area of that.
+    """
     if not points.size:
         return np.zeros(len(points))
     x, y = np.ascontiguousarray(points[:, :, 0].T), np.ascontiguousarray(points[:, :, 1].T)

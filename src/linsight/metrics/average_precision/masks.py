@@ -1,6 +1,6 @@
 """Masks as runs, COCO's notation: areas, boxes and intersections without a pixel being drawn."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import Tensor
 
+from linsight.metrics.average_precision.arrays import plain
 from linsight.metrics.average_precision.ordering import ranges
 from linsight.metrics.average_precision.runs import decode_counts
 
 __all__ = ["Masks", "mask_overlap"]
 
 Integers = NDArray[np.int64]
-CHUNK = 1 << 18
+# Arrays of so many entries stay in a core's cache, and are memory that the process has already.
+CHUNK = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,9 @@ class Masks:
         return cls(size[:, 0], size[:, 1], counts, offsets)
 
     @classmethod
-    def from_dense(cls, masks: NDArray[Any] | Tensor) -> "Masks":
-        """From booleans (masks, height, width)."""
-        dense = masks.detach().cpu().numpy() if isinstance(masks, Tensor) else np.asarray(masks)
+    def from_dense(cls, masks: Any) -> "Masks":
+        """From booleans (masks, height, width), an array or a tensor."""
+        dense = plain(masks, "masks")
         if dense.ndim != 3 or dense.dtype != bool:
             raise ValueError(
                 f"masks: expected booleans (masks, height, width), got {dense.dtype} {dense.shape}"
@@ -71,8 +72,8 @@ class Masks:
         return cls(sides * height, sides * width, counts, offsets)
 
     def __post_init__(self) -> None:
-        totals = _sums(self.counts, self.offsets)
-        wrong = (totals != self.height * self.width) | (_least(self.counts, self.offsets) < 0)
+        totals = _reduced(np.add, self.counts, self.offsets)
+        wrong = (totals != self.height * self.width) | (_reduced(np.minimum, self.counts, self.offsets) < 0)
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
             pixels = f"{self.height[row]} x {self.width[row]}"
@@ -99,26 +100,33 @@ class Masks:
 
     def boxes(self) -> Float[np.ndarray, "masks 4"]:
         """x, y, w, h of each mask; zeros for an empty one. A run across columns spans the whole height."""
-        pieces = self.pieces
         boxes = np.zeros((len(self), 4), np.int64)
-        full = np.flatnonzero(np.diff(pieces.offsets))
+        for part in _blocks(self.pieces.offsets):
+            boxes[part] = self._boxes(part)
+        return boxes.astype(np.float64)
+
+    def _boxes(self, part: slice) -> Integers:
+        pieces = self.pieces
+        runs = slice(pieces.offsets[part.start], pieces.offsets[part.stop])
+        offsets = pieces.offsets[part.start : part.stop + 1] - runs.start
+        boxes = np.zeros((len(offsets) - 1, 4), np.int64)
+        lengths = np.diff(offsets)
+        full = np.flatnonzero(lengths)
         if not len(full):
-            return boxes.astype(np.float64)
-        first = pieces.offsets[full]
-        base = np.repeat(pieces.base[full], np.diff(pieces.offsets)[full])
-        height = np.repeat(self.height[full], np.diff(pieces.offsets)[full])
-        start = pieces.start - base
-        left = start // height
-        top = start - left * height
-        bottom = top + (pieces.end - pieces.start) - 1
-        wraps = bottom >= height
-        last = pieces.end[pieces.offsets[full + 1] - 1] - 1 - pieces.base[full]
-        right = last // self.height[full]
-        top, bottom = np.where(wraps, 0, top), np.where(wraps, height - 1, bottom)
+            return boxes
+        first, height, base = offsets[full], self.height[part][full], pieces.base[part][full]
+        start = pieces.start[runs] - np.repeat(base, lengths[full])
+        tall = np.repeat(height, lengths[full])
+        left = start // tall
+        top = start - left * tall
+        bottom = top + (pieces.end[runs] - pieces.start[runs]) - 1
+        wraps = bottom >= tall
+        right = (pieces.end[runs][offsets[full + 1] - 1] - 1 - base) // height
+        top, bottom = np.where(wraps, 0, top), np.where(wraps, tall - 1, bottom)
         boxes[full, 0], boxes[full, 1] = left[first], np.minimum.reduceat(top, first)
         boxes[full, 2] = right - boxes[full, 0] + 1
         boxes[full, 3] = np.maximum.reduceat(bottom, first) - boxes[full, 1] + 1
-        return boxes.astype(np.float64)
+        return boxes
 
     def take(self, rows: NDArray[np.integer]) -> "Masks":
         """The masks of these rows."""
@@ -161,30 +169,27 @@ class Pieces:
     @classmethod
     def of(cls, masks: Masks) -> "Pieces":
         """The intervals of masks; those of no pixel are left out."""
-        lengths = np.diff(masks.offsets)
         pixels = masks.height * masks.width
         base = np.cumsum(pixels) - pixels
-        # Runs of a mask sum to its pixels, so the running sum over all masks is the numbering.
-        ends = np.cumsum(masks.counts)
-        # Foreground runs are those at odd places of their mask.
-        odd = np.repeat(masks.offsets[:-1] & 1 == 1, lengths)
-        odd[1::2] ^= True
-        filled = np.flatnonzero(odd & (masks.counts > 0))
-        end = ends[filled]
-        start = end - masks.counts[filled]
-        offsets = np.searchsorted(filled, masks.offsets)
-        per_mask = np.diff(offsets)
-        column = (start - np.repeat(base, per_mask)) // np.repeat(masks.height, per_mask)
+        blocks = [_intervals(masks, base, part) for part in _blocks(masks.offsets)]
+        start, end, per_mask, column = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+        offsets = np.concatenate([[0], np.cumsum(per_mask)])
         first, last = np.zeros(len(masks), np.int64), np.full(len(masks), -1)
         full = np.flatnonzero(per_mask)
         first[full] = column[offsets[full]]
         last[full] = (end[offsets[full + 1] - 1] - 1 - base[full]) // masks.height[full]
         columns = last - first + 1
         column_offsets = np.concatenate([[0], np.cumsum(columns + 1)])
-        cells = np.repeat(column_offsets[:-1] - first, per_mask) + column
         table = np.zeros(column_offsets[-1] + 1, np.int64)
-        np.cumsum(np.bincount(cells, minlength=column_offsets[-1]), out=table[1:])
-        before = np.concatenate([[0], np.cumsum(end - start)])
+        for part in _blocks(offsets):
+            low, high = column_offsets[part.start], column_offsets[part.stop]
+            cells = np.repeat((column_offsets[:-1] - first)[part] - low, per_mask[part])
+            cells += column[offsets[part.start] : offsets[part.stop]]
+            table[low + 1 : high + 1] = np.bincount(cells, minlength=high - low)
+        np.cumsum(table, out=table)
+        before = np.zeros(len(start) + 1, np.int64)
+        np.subtract(end, start, out=before[1:])
+        np.cumsum(before, out=before)
         return cls(start, end, before, base, offsets, table, column_offsets, first, columns)
 
     def covered(self, mask: Integers, pixel: Integers, height: Integers) -> Integers:
@@ -206,6 +211,33 @@ class Pieces:
         # The last interval that starts before the pixel may end behind it.
         over = self.end[np.maximum(low - 1, 0)] - where
         return self.before[low] - np.where((low > self.offsets[mask]) & (over > 0), over, 0)
+
+
+def _blocks(offsets: Integers) -> Iterator[slice]:
+    """Masks of about CHUNK entries at a time, at least one slice."""
+    cuts = np.searchsorted(offsets, np.arange(CHUNK, offsets[-1], CHUNK))
+    bounds = np.unique([0, *cuts, len(offsets) - 1]).tolist()
+    yield from map(slice, bounds[:-1] or [0], bounds[1:] or [0])
+
+
+def _intervals(masks: Masks, base: Integers, part: slice) -> tuple[Integers, Integers, Integers, Integers]:
+    """Start and end of the intervals of some masks, how many each has, and the column each starts in."""
+    begin, stop = masks.offsets[part.start], masks.offsets[part.stop]
+    own = masks.offsets[part.start : part.stop + 1] - begin
+    counts = masks.counts[begin:stop]
+    # Runs of a mask sum to its pixels, so the running sum over all masks is the numbering.
+    ends = np.cumsum(counts)
+    if len(ends):
+        ends += base[part.start]
+    # Foreground runs are those at odd places of their mask.
+    odd = np.repeat(own[:-1] & 1 == 1, np.diff(own))
+    odd[1::2] ^= True
+    filled = np.flatnonzero(odd & (counts > 0))
+    end = ends[filled]
+    start = end - counts[filled]
+    per_mask = np.diff(np.searchsorted(filled, own))
+    column = (start - np.repeat(base[part], per_mask)) // np.repeat(masks.height[part], per_mask)
+    return start, end, per_mask, column
 
 
 def mask_overlap(
@@ -274,18 +306,13 @@ def _intersections(
     tall = np.repeat(height[part], lengths)
     inside = other.covered(against, one.end[interval] - base, tall)
     inside -= other.covered(against, one.start[interval] - base, tall)
-    return _sums(inside, np.concatenate([[0], np.cumsum(lengths)]))
+    return _reduced(np.add, inside, np.concatenate([[0], np.cumsum(lengths)]))
 
 
-def _sums(values: Integers, offsets: Integers) -> Integers:
-    total = np.concatenate([[0], np.cumsum(values)])
-    return total[offsets[1:]] - total[offsets[:-1]]
-
-
-def _least(values: Integers, offsets: Integers) -> Integers:
-    """The least of each part, 0 for an empty one."""
-    least = np.zeros(len(offsets) - 1, np.int64)
+def _reduced(reduce: np.ufunc, values: Integers, offsets: Integers) -> Integers:
+    """The sum or the least of each part, 0 for an empty one."""
+    reduced = np.zeros(len(offsets) - 1, np.int64)
     full = np.flatnonzero(np.diff(offsets))
     if len(full):
-        least[full] = np.minimum.reduceat(values, offsets[full])
-    return least
+        reduced[full] = reduce.reduceat(values, offsets[full])
+    return reduced

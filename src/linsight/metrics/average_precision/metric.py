@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch.distributed as dist
 from numpy.typing import NDArray
 
 from linsight.metrics.average_precision.arrays import flags, identifiers, numbers
@@ -110,6 +109,8 @@ class AveragePrecision:
 
     def sync(self, group: Any = None) -> None:
         """Take in the images of all processes of a group; nothing in a single process."""
+        import torch.distributed as dist
+
         if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size(group) == 1:
             return
         everyone: list[Any] = [None] * dist.get_world_size(group)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from linsight.config import Config
 from linsight.models.vision.backbone import PyramidConfig
@@ -22,6 +22,8 @@ class DenseConfig(Config):
     classes: int = 2
     backbone: PyramidConfig = field(default_factory=PyramidConfig)
     decoder: AnyDecoderConfig = field(default_factory=UNetConfig)
+    coarse_logits: bool = False
+    """Whether the backbone's maps but the finest have classifiers of their own, for training alone."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
@@ -51,7 +53,9 @@ class DenseModel(Hinted):
         self.config = config
         self.backbone = config.backbone.build()
         self.decoder = config.decoder.build(config.backbone.channels, config.backbone.strides, config.classes)
-        self.hint_outputs(*(f"decoder.{name}" for name in self.decoder.outputs))
+        coarse = config.backbone.channels[1:] if config.coarse_logits else ()
+        self.classifiers = nn.ModuleList(nn.Conv2d(channels, config.classes, 1) for channels in coarse)
+        self.hint_outputs(*(f"decoder.{name}" for name in self.decoder.outputs), "classifiers")
 
     def forward(
         self, images: Float[Tensor, "batch channels height width"]
@@ -59,3 +63,11 @@ class DenseModel(Hinted):
         """Logits `(batch, classes, height, width)` of images `(batch, channels, height, width)` in [0, 1]."""
         maps, indices = self.backbone(images)
         return self.decoder(maps, images.shape[2:], indices)
+
+    def all_logits(self, images: Float[Tensor, "batch channels height width"]) -> list[Tensor]:
+        """Those of the pixels, then those of the coarser maps, where they have classifiers."""
+        maps, indices = self.backbone(images)
+        logits = [self.decoder(maps, images.shape[2:], indices)]
+        if self.config.coarse_logits:
+            logits += [classify(one) for classify, one in zip(self.classifiers, maps[1:], strict=True)]
+        return logits

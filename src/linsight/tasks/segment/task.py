@@ -11,7 +11,7 @@ from torch import Tensor
 from linsight.data import Scene, Scenes, generated_fingerprint
 from linsight.data.geometry import STILL, Augmentation
 from linsight.data.scenes import IGNORED_PIXEL
-from linsight.losses import mask_loss, mask_loss_terms
+from linsight.losses import coarse_cross_entropy, mask_loss, mask_loss_terms
 from linsight.metrics import Segmentation
 from linsight.models.vision import DenseConfig, DenseModel
 from linsight.tasks.base import Batch, ComparedConfig, Progress, Split, Task, require_of_model
@@ -34,6 +34,8 @@ class SegmentConfig(ComparedConfig):
         loss: Of `linsight.losses.mask_loss`, by image: a name, or a sum as `ce+dice`.
         background_weight: The class weight of the background in `ce` and `ohem`; digits have 1. The
             background has 9 pixels of 10.
+        coarse_weight: Of the cross entropy of the backbone's coarser maps, each classified by itself; above 0
+            where the model has `coarse_logits`, which a trained model does not need any more.
         augmentation: Turns, sizes and shifts of training scenes; what comes from beyond the scene is its
             reflection, and is ignored. Digits must not be mirrored.
         num_scenes: Of an epoch, each of which has others.
@@ -50,6 +52,7 @@ class SegmentConfig(ComparedConfig):
     model: DenseConfig = field(default_factory=lambda: DenseConfig(classes=CLASSES))
     loss: str = "ce+dice"
     background_weight: float = 1.0
+    coarse_weight: float = 0.0
     augmentation: Augmentation = STILL
     num_scenes: int = 20_000
     validate_scenes: int = 50
@@ -60,6 +63,13 @@ class SegmentConfig(ComparedConfig):
         self.require_some("num_scenes", "validate_scenes", "test_scenes")
         if not 0 < self.background_weight < float("inf"):
             raise ValueError(f"background_weight: expected a number above 0, got {self.background_weight}")
+        if not 0 <= self.coarse_weight < float("inf"):
+            raise ValueError(f"coarse_weight: expected a number of at least 0, got {self.coarse_weight}")
+        if (self.coarse_weight > 0) != self.model.coarse_logits:
+            raise ValueError(
+                "coarse_weight: expected a number above 0 with model.coarse_logits, and 0 without, got "
+                f"{self.coarse_weight} and {self.model.coarse_logits}"
+            )
         if self.augmentation.flip:
             raise ValueError(
                 f"augmentation.flip: a mirrored digit is none; expected 0, got {self.augmentation.flip}"
@@ -123,11 +133,16 @@ class SegmentTask(Task[DenseModel]):
         return {"image": images, "target": target}
 
     def loss(self, model: DenseModel, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of masks, and the share of pixels of digits that are right."""
-        logits, target = model(batch["image"]), batch["target"]
+        """The loss of masks, of coarser maps too, and the share of pixels of digits that are right."""
+        (logits, *coarse), target = model.all_logits(batch["image"]), batch["target"]
         weights = torch.ones(CLASSES, device=logits.device)
         weights[0] = self.config.background_weight
-        loss = mask_loss(self.config.loss, logits, target, class_weights=weights, ignore_index=IGNORED_PIXEL)
+        options = {"class_weights": weights, "ignore_index": IGNORED_PIXEL}
+        loss = mask_loss(self.config.loss, logits, target, **options)
+        for level, one in enumerate(coarse, start=1):
+            stride = model.backbone.strides[level]
+            added = coarse_cross_entropy(one, target, stride=stride, **options)
+            loss = loss + self.config.coarse_weight * added
         ink = (target > 0) & (target != IGNORED_PIXEL)
         return loss, {"ink_accuracy": _share_right(logits.detach(), target, ink)}
 

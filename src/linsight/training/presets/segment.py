@@ -15,7 +15,7 @@ def segment_default() -> RunConfig:
     """Scenes of 96 x 96 by a U-Net over linear attention, in 7 minutes of two cores; LOG.md has more."""
     return RunConfig(
         version=RunConfig.VERSION,
-        task=SegmentConfig(model=_model((32, 64, 128), (1, 1, 1)), background_weight=0.2),
+        task=SegmentConfig(model=_model((32, 64, 128), (1, 1, 1)), background_weight=0.2, coarse_weight=0.5),
         training=TrainingConfig(
             steps=5000,
             batch_size=8,
@@ -32,7 +32,7 @@ def segment_tiny() -> RunConfig:
     model = _model((8, 16), (1, 1))
     return RunConfig(
         version=RunConfig.VERSION,
-        task=SegmentConfig(model=model, validate_scenes=4, test_scenes=10),
+        task=SegmentConfig(model=model, coarse_weight=0.5, validate_scenes=4, test_scenes=10),
         training=tiny_training(batch_size=4),
     )
 
@@ -43,5 +43,8 @@ def _model(widths: tuple[int, ...], layers: tuple[int, ...]) -> DenseConfig:
         for dim, depth in zip(widths, layers, strict=True)
     )
     return DenseConfig(
-        classes=11, backbone=PyramidConfig(stages=stages, convolutions=1), decoder=UNetConfig(last="deconv2")
+        classes=11,
+        backbone=PyramidConfig(stages=stages, convolutions=1),
+        decoder=UNetConfig(last="deconv2"),
+        coarse_logits=True,
     )
