@@ -110,7 +110,7 @@ KINDS: dict[str, dict] = {
     "linear": {},
     "retnet": {"heads": 2},
     "mamba2": {"states": 5, "head_dim": 10, "groups": 2},
-    "gated_delta": {"heads": 2, "head_dim": 7},
+    "gated_delta": {"heads": 2},
     "mamba": {},
 }
 MODELS = {
@@ -315,6 +315,28 @@ def test_what_the_model_refuses_is_refused_in_its_words(level: str, raster: bool
         with kernels.cpu.at_level(level):
             found = refusal(Steps(model), tokens)
         assert found == refusal(partial(own_step, model), tokens)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_state_of_other_rows_or_of_another_model_is_refused(kind: str) -> None:
+    """In the model's words where it has some; no memory of another size is ever touched."""
+    model, other = (tokens_model(dim=dim, kind=kind, **KINDS[kind]) for dim in (20, 40))
+    _, few = Steps(model)(torch.tensor([1, 2]))
+    _, large = Steps(other)(torch.tensor([1, 2, 3]))
+    for state in (few, SequenceState(large.context, few.layers), large):
+        with pytest.raises(ValueError, match="expected"):
+            Steps(model)(torch.tensor([1, 2, 3]), state)
+    _, whole = Steps(model)(torch.tensor([1, 2, 3]))
+    parts = block_states(model, whole.layers)
+    for wrong in (
+        parts[0]._replace(memory=parts[0].memory.double()),
+        parts[0]._replace(memory=few.layers[0][-1]),
+    ):
+        decoder = Steps(model)._decoder
+        with pytest.raises(
+            ValueError, match=r"memory: expected \(3, .*\) of torch.float32 without gaps, got"
+        ):
+            kernels.cpu.Decoder.step(decoder, torch.tensor([1, 2, 3]), *whole.context, [wrong, *parts[1:]])
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -271,6 +271,14 @@ class Decoder:
         selected = [ROWS * _padded(len(m.select)) if m.select is not None else 3 * m.heads for m in mixers]
         rows = 2 * _padded(dim) + self._step.widest_y + self._step.widest_o
         self._scratch = ROWS * rows + max(selected)
+        self._expected = [
+            *(
+                ("start", (), torch.int64),
+                ("recent", (self.window,), torch.int64),
+                ("place", (), torch.int64),
+            ),
+            *(part for mixer in mixers for part in _parts(mixer)),
+        ]
         elements = sum(m.heads * m.keys * m.values for m in mixers)
         self._operations = 2 * (sum(x.numel() for x in self._kept) + 2 * elements)
 
@@ -287,10 +295,20 @@ class Decoder:
             states: Of each block; all in float32 but positions, and without gaps, as all the others.
 
         Raises:
-            ValueError: A token or place is out of range; some rows may then have gone on.
+            ValueError: A tensor of another shape or dtype, or with gaps; a token or place out of range, where
+                some rows may then have gone on.
         """
         batch, step = len(tokens), self._step
-        tokens = tokens.contiguous()
+        tokens = tokens.to(torch.int64).contiguous()
+        given = [start, recent, place]
+        for state in states:
+            given += [state.memory, *state.inputs, *(() if state.position is None else (state.position,))]
+        for (name, shape, dtype), x in zip(self._expected, given, strict=True):
+            if x.shape != (batch, *shape) or x.dtype != dtype or not x.is_contiguous():
+                raise ValueError(
+                    f"{name}: expected {(batch, *shape)} of {dtype} without gaps, "
+                    f"got {tuple(x.shape)} of {x.dtype}"
+                )
         logits = torch.empty(batch, self.num_outputs)
         step.tokens, step.logits = tokens.data_ptr(), logits.data_ptr()
         step.start, step.recent, step.place = start.data_ptr(), recent.data_ptr(), place.data_ptr()
@@ -372,6 +390,19 @@ class Decoder:
         weight = weight.detach().to(torch.bfloat16 if half else torch.float32)
         panels = F.pad(weight, (0, 0, 0, _padded(outputs) - outputs)).view(-1, PANEL, inputs)
         return _Matrix(self._own(panels.transpose(1, 2)), inputs, outputs, half)
+
+
+def _parts(mixer: DecodedMixer) -> list[tuple[str, tuple[int, ...], torch.dtype]]:
+    """Name, shape of a row and dtype of what a mixer's `BlockState` holds."""
+    memory = (mixer.heads, mixer.keys, mixer.values + mixer.normalise)
+    return [
+        ("memory", memory if mixer.rates is None else memory[:2], torch.float32),
+        *(
+            ("inputs", (len(one.weights) - 1, one.weights.shape[1]), torch.float32)
+            for one in mixer.convolutions
+        ),
+        *(() if mixer.frequencies is None else (("position", (), torch.int64),)),
+    ]
 
 
 def _padded(count: int) -> int:

@@ -1,5 +1,6 @@
 """Steps of one token for loops that draw: one compiled call where a model allows it, else its own."""
 
+import contextlib
 from typing import Any, cast
 
 import torch
@@ -65,7 +66,8 @@ class Steps:
         try:
             logits = self._decoder.step(tokens, start, recent, position, parts)
         except ValueError:
-            cast(Any, self.model).embedding(tokens[:, None], state.context)  # says which, and what it expects
+            with contextlib.suppress(RuntimeError):  # torch's words say less than those at hand
+                self.model(tokens[:, None], state)  # refuses it too, and says what it expects
             raise
         return logits, state
 
