@@ -41,7 +41,12 @@ CASES = {
     ),
     "sampling": Case(
         help="a decoding step by the state, by a key-value cache, and by re-running the prefix",
-        tests=("tests/ops/linear", "tests/models/sequence/test_generation.py"),
+        tests=(
+            "tests/ops/linear",
+            "tests/models/sequence/test_generation.py",
+            "tests/models/sequence/test_decoding.py",
+            "tests/kernels/cpu/test_decode.py",
+        ),
         tables=sampling.pixels,
     ),
     "scan": Case(

@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 
 from benchmarks.case import Candidate, Table
-from linsight.models.sequence import ImageDensity, ImageDensityConfig, SequenceModel
+from linsight.models.sequence import (
+    ImageDensity,
+    ImageDensityConfig,
+    SequenceModel,
+    SequenceState,
+    Steps,
+    why_eager,
+)
 from linsight.tasks.generate.speed import softmax_peer
 
 __all__ = ["pixels"]
@@ -34,6 +41,9 @@ def table(batch: int) -> Table:
         "cache": _candidate(peer, tokens, _Stepper),
         "state": _candidate(model, tokens, _Stepper),
     }
+    with torch.inference_mode():
+        if why_eager(model.network) is None:
+            candidates["state, compiled"] = _candidate(model, tokens, partial(_Stepper, compiled=True))
     title = (
         f"one step at each of {len(POSITIONS)} positions in 784 tokens, B={batch}, dim 128, 4 layers, float32"
     )
@@ -56,10 +66,11 @@ def _candidate(
 class _Stepper:
     """Goes one token further at every call, from every position: a state continued twice would be copied."""
 
-    def __init__(self, network: SequenceModel, tokens: Tensor) -> None:
-        self.network, self.tokens = network, tokens
+    def __init__(self, network: SequenceModel, tokens: Tensor, *, compiled: bool = False) -> None:
+        self.tokens = tokens
         with torch.inference_mode():
             self.states = [network(tokens[:, :position])[1] for position in POSITIONS]
+            self.step = Steps(network) if compiled else partial(_own_step, network)
         self.done = 0
 
     @torch.inference_mode()
@@ -67,10 +78,15 @@ class _Stepper:
         logits = []
         for index, position in enumerate(POSITIONS):
             place = position + self.done
-            out, self.states[index] = self.network(self.tokens[:, place : place + 1], self.states[index])
-            logits.append(out[:, -1])
+            out, self.states[index] = self.step(self.tokens[:, place], self.states[index])
+            logits.append(out)
         self.done += 1
         return logits
+
+
+def _own_step(network: SequenceModel, tokens: Tensor, state: SequenceState) -> tuple[Tensor, SequenceState]:
+    logits, state = network(tokens[:, None], state)
+    return logits[:, -1], state
 
 
 def _rerun(network: SequenceModel, tokens: Tensor) -> Callable[[], list[Tensor]]:

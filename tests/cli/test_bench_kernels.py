@@ -4,11 +4,13 @@ import json
 from functools import partial
 
 import pytest
+import torch
 
 from linsight import kernels, profiling
 from linsight.cli.main import main
 from linsight.profiling import kernels as measuring
 from linsight.profiling.kernels import KernelRatio
+from linsight.tasks.generate import decoding
 
 pytestmark = pytest.mark.skipif(not kernels.cpu.levels(), reason=f"no library: {kernels.cpu.why_not()}")
 
@@ -26,16 +28,29 @@ def use(monkeypatch, *, gate: float) -> None:
         yield KernelRatio("linear_attention", "forward", "a peer", 2.0, gate), kernel, None, exact
 
     monkeypatch.setattr(measuring, "CASES", {"linear_attention": cases})
+    monkeypatch.setattr(decoding, "decode_cases", lambda: iter(()))
 
 
 def test_every_compiled_op_is_checked_and_measured():
     compiled = {op for op, engines in kernels.OPS.items() if "compiled" in engines}
-    assert compiled == measuring.CASES.keys() == measuring.SMALL.keys()
+    assert compiled - {"decode"} == measuring.CASES.keys() == measuring.SMALL.keys()
 
 
 @pytest.mark.parametrize("op", measuring.SMALL)
 def test_compiled_ops_equal_their_definitions(op):
     assert profiling.self_check(op) < 2e-6
+
+
+def test_a_decoding_step_is_measured_against_a_cache_and_eager():
+    with torch.inference_mode():
+        cases = decoding.decode_cases((1,))
+        found = [profiling.measure_ratio(*case, reason=None, seconds=0.001) for case in cases]
+    assert [row.other for row in found] == ["key-value cache", "eager step"]
+    for row in found:
+        assert row.ratio is not None
+        assert row.error is not None
+        assert row.error < 1e-6
+        assert row.note == ""
 
 
 def test_the_loop_over_tokens_computes_the_scan():

@@ -23,6 +23,8 @@ def test_compiled_kernels_run_on_the_cpu_in_float32_where_there_is_a_library():
     here = "compiled" if kernels.cpu.levels() else "eager"
     assert engine("cpu", torch.float32) == engine("cpu", torch.bfloat16) == here
     assert engine("cpu", torch.float64) == engine("cuda", torch.float32) == "eager"
+    assert kernels.choose("decode", "cpu", torch.float32).engine == here
+    assert kernels.choose("decode", "cpu", torch.bfloat16).engine == "eager"
 
 
 def test_reasons_tell_a_missing_kernel_from_another_device():
@@ -41,8 +43,8 @@ def test_a_faster_engine_is_chosen_once_the_op_has_it(monkeypatch):
     assert kernels.choose("low_rank_space", "cuda", torch.float32).engine == "eager"
 
 
-def test_the_table_names_public_ops():
-    assert all(callable(getattr(ops, op)) for op in kernels.OPS)
+def test_the_table_names_public_ops_and_a_models_step():
+    assert all(callable(getattr(ops, op)) for op in kernels.OPS if op != "decode")
 
 
 def test_unknown_ops_and_integers_are_refused():

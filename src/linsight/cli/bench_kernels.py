@@ -40,9 +40,11 @@ def run(arguments: Sequence[str]) -> int:
     from linsight.cli.tables import columns
     from linsight.profiling import allocator, kernel_ratios
     from linsight.tasks.exhibits import Table
+    from linsight.tasks.generate.decoding import decode_ratios
 
     with watching() as progress:
         rows = list(kernel_ratios(seconds=options.seconds, progress=progress))
+        rows += decode_ratios(seconds=options.seconds, progress=progress)
     if options.json:
         print(json.dumps([asdict(row) | {"ratio": row.ratio} for row in rows], indent=2))
     else:

@@ -6,13 +6,16 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from linsight import reports
+from linsight.cli.sampling_text import engine
 from linsight.densities import Autoregressive, Given, state_bytes
+from linsight.models.sequence import ImageDensity
 from linsight.tasks.exhibits import Grid
 from linsight.tasks.generate import GenerateTask
 from linsight.training.files import write_atomically
@@ -137,7 +140,7 @@ def _picture(prompt: Prompt, drawn: Tensor) -> Grid:
     return Grid("samples", "In-painting", np.concatenate(blocks), columns, row_labels=labels)
 
 
-def _measured(request: Request, model: Autoregressive, prompt: Prompt, seconds: float) -> dict[str, float]:
+def _measured(request: Request, model: Autoregressive, prompt: Prompt, seconds: float) -> dict[str, Any]:
     batches = -(-request.number // BATCH)
     steps = model.num_cells
     if prompt.given is not None:
@@ -153,10 +156,11 @@ def _measured(request: Request, model: Autoregressive, prompt: Prompt, seconds: 
         "images_per_second": request.number / seconds,
         "state_bytes_per_image": state_bytes(state),
         "temperature": request.temperature,
+        "engine": engine(model.network if isinstance(model, ImageDensity) else model),
     }
 
 
-def _tell(found: dict[str, float], out: Path, *, as_json: bool) -> None:
+def _tell(found: dict[str, Any], out: Path, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({**found, "out": str(out)}, indent=2))
         return
@@ -167,7 +171,7 @@ def _tell(found: dict[str, float], out: Path, *, as_json: bool) -> None:
     at_once = min(BATCH, found["images"])
     print(
         f"{found['images']} images, {found['steps']} steps of {at_once} images at a time, "
-        f"{found['ms_per_step']:.2f} ms/step, {found['images_per_second']:.0f} images/s, "
+        f"{found['engine']}, {found['ms_per_step']:.2f} ms/step, {found['images_per_second']:.0f} images/s, "
         f"state {found['state_bytes_per_image']:,} bytes per image"
     )
     print(out)

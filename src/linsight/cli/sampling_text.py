@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from linsight.models.sequence import SequenceModel, generate
+from linsight.models.sequence import SequenceModel, generate, why_eager
 from linsight.training.files import write_atomically
 from linsight.training.hardware import pick_device
 from linsight.training.pretrained import from_pretrained
 from linsight.training.run import Run
 
-__all__ = ["TextRequest", "sample_text"]
+__all__ = ["TextRequest", "engine", "sample_text"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ def sample_text(run: Run, request: TextRequest, *, as_json: bool = False) -> Non
         "ms_per_byte": 1e3 * seconds / request.number,
         "state_bytes": model.stack.state_size(len(prompt) + request.number),
         "temperature": request.temperature,
+        "engine": engine(model),
     }
     text = content.decode("utf-8", errors="replace")
     if request.out is not None:
@@ -54,8 +56,15 @@ def sample_text(run: Run, request: TextRequest, *, as_json: bool = False) -> Non
         print(json.dumps({**found, "text": text, "file": request.out and str(request.out)}, indent=2))
         return
     print(
-        f"{request.number} bytes, {found['ms_per_byte']:.2f} ms each, the prompt included; "
-        f"state {found['state_bytes']:,} bytes",
+        f"{request.number} bytes, {found['engine']}, {found['ms_per_byte']:.2f} ms each, the prompt "
+        f"included; state {found['state_bytes']:,} bytes",
         file=sys.stderr,
     )
     print(text if request.out is None else request.out)
+
+
+@torch.no_grad()
+def engine(model: nn.Module) -> str:
+    """What computes this model's steps, in words: compiled, or eager and why."""
+    reason = why_eager(model)
+    return "compiled" if reason is None else f"eager ({reason})"

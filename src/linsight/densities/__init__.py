@@ -5,6 +5,7 @@ from linsight.densities.base import Density, check_images, check_labels, check_t
 from linsight.densities.bernoulli import IndependentBernoulli, NaiveBayes
 from linsight.densities.build import AnyPixelDensityConfig, build, config, kinds
 from linsight.densities.deepnade import DeepNADE, DeepNADEConfig
+from linsight.densities.draws import draw
 from linsight.densities.fvsbn import FVSBN, FVSBNConfig
 from linsight.densities.gated_pixelcnn import GatedPixelCNN, GatedPixelCNNConfig
 from linsight.densities.given import Given
@@ -47,6 +48,7 @@ __all__ = [
     "check_labels",
     "check_temperature",
     "config",
+    "draw",
     "exact_mode",
     "inpaint",
     "kinds",

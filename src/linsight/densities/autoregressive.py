@@ -2,6 +2,8 @@
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -9,6 +11,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from linsight.densities.base import Density, check_images, check_labels, check_temperature
+from linsight.densities.draws import draw
 from linsight.densities.given import Given
 
 __all__ = ["Autoregressive", "LabelKind", "LabelPlace"]
@@ -36,7 +39,7 @@ class Autoregressive(Density):
 
     A subclass says how cells are read (`to_cells`, `to_images`, `order_of`), scores whole images
     (`log_probs`), and runs step by step (`begin`, `read`, `feed`) with a state that carries everything:
-    nested tuples of batch-first tensors, and whatever is the same for all rows.
+    nested tuples of batch-first tensors, and whatever is the same for all rows. Draws go by `one_way`.
 
     Args:
         height, width: Image size in pixels.
@@ -92,6 +95,16 @@ class Autoregressive(Density):
     @abstractmethod
     def feed(self, state: Any, cells: Int[Tensor, "batch cells"]) -> Any:
         """The state after one or more further cells."""
+
+    def one_way(
+        self, member: int = 0
+    ) -> tuple[Callable[[Int[Tensor, " batch"]], Any], Callable[[Any, Int[Tensor, "batch cells"]], Any]]:
+        """`begin` and `feed` of a member, for a walk that drops each state as it takes the next.
+
+        They may be faster, and differ by rounding; `feed` may change the state that it is given in place. The
+        weights may not change while they are in use.
+        """
+        return partial(self.begin, member=member), self.feed
 
     @abstractmethod
     def fit_bias(self, x: Tensor) -> None:
@@ -356,8 +369,8 @@ class Autoregressive(Density):
                 for start, member in zip(starts.unbind(1), members.tolist(), strict=True)
             ]
             scores = scores + torch.stack(found, dim=1)
-        drawn = torch.multinomial(scores.softmax(1), 1, generator=generator)
-        return members[drawn[:, 0]], starts.gather(1, drawn)[:, 0]
+        drawn = draw(scores, generator)
+        return members[drawn], starts.gather(1, drawn[:, None])[:, 0]
 
     def _known_score(self, given: Given, starts: Tensor, member: int) -> Float[Tensor, " batch"]:
         """log p(known | start): of the cells known whole, and of what is known of the next one."""
@@ -373,20 +386,20 @@ class Autoregressive(Density):
 
     def _draw(self, starts, allowed: Tensor | None, temperature: float, generator, member: int) -> Tensor:
         """Images cell by cell, among the allowed values alone."""
-        state, cells = self.begin(starts, member), []
+        begin, feed = self.one_way(member)
+        state, cells = begin(starts), []
         if allowed is not None:
             count = _leading(allowed.sum(-1).eq(1).all(0))
             known = allowed[:, :count].int().argmax(-1)
             if count:
-                state, cells = self.feed(state, known), list(known.split(1, dim=1))
+                state, cells = feed(state, known), list(known.split(1, dim=1))
         while len(cells) < self.num_cells:
             logits = self.read(state) / temperature
             if allowed is not None:
                 logits = logits.masked_fill(~allowed[:, len(cells)], -math.inf)
-            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-            cells.append(torch.multinomial(logits.softmax(1), 1, generator=generator))
+            cells.append(draw(logits, generator)[:, None])
             if len(cells) < self.num_cells:
-                state = self.feed(state, cells[-1])
+                state = feed(state, cells[-1])
         return self.to_images(torch.cat(cells, dim=1), member)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from linsight.densities.autoregressive import Autoregressive
 from linsight.densities.base import check_labels
+from linsight.densities.draws import draw
 from linsight.densities.given import Given
 from linsight.densities.states import take_rows
 
@@ -140,7 +141,8 @@ def _filtered(density: Autoregressive, given: Given, y, member: int, count: int,
         starts = starts[torch.multinomial(law.exp(), n * count, True, generator=generator)]
     else:
         starts = density.starts(n * count, y.repeat_interleave(count))
-    state = density.begin(starts, member)
+    begin, feed = density.one_way(member)
+    state = begin(starts)
     cells = starts.new_zeros(n * count, density.num_cells)
     weights = density.log_prior.new_zeros(n, count)
     evidence = density.log_prior.new_zeros(n)
@@ -161,10 +163,9 @@ def _filtered(density: Autoregressive, given: Given, y, member: int, count: int,
                 weights = weights.masked_fill(poor[:, None], 0)
                 rows = rows.flatten()
                 state, cells, logits = take_rows(state, rows), cells[rows], logits[rows]
-        probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(1)
-        cells[:, cell] = torch.multinomial(probabilities, 1, generator=generator)[:, 0]
+        cells[:, cell] = draw(logits, generator)
         if cell + 1 < density.num_cells:
-            state = density.feed(state, cells[:, cell : cell + 1])
+            state = feed(state, cells[:, cell : cell + 1])
     chosen = torch.multinomial(weights.softmax(1), 1, generator=generator)[:, 0]
     cells = cells.view(n, count, -1)[torch.arange(n, device=chosen.device), chosen]
     return _Filtered(density.to_images(cells, member), effective, evidence + _log_mean(weights))

@@ -16,8 +16,12 @@ OPS: dict[str, tuple[str, ...]] = {
     "diagonal_space": ("compiled", "eager"),
     "diagonal_recurrence": ("compiled", "eager"),
     "low_rank_space": ("eager",),
+    "decode": ("compiled", "eager"),
 }
-"""The engines that each op has, fastest first. `eager`, PyTorch's own operations, is last everywhere."""
+"""The engines that each op has, fastest first. `eager`, PyTorch's own operations, is last everywhere.
+
+`decode` is a step of one token of a whole model, `linsight.models.sequence.Steps`; the others are of `ops`.
+"""
 
 DEVICES = {"triton": "cuda", "compiled": "cpu"}
 """The engines that run on one type of device alone, fastest first."""
@@ -58,7 +62,7 @@ def choose(op: str, device: torch.device | str, dtype: torch.dtype) -> Choice:
             passed_over[engine] = f"runs on {device_type} alone"
         elif engine not in OPS[op]:
             passed_over[engine] = f"linsight has no {engine} kernel of {op} yet"
-        elif engine == "compiled" and (reason := _why_not_compiled(dtype)):
+        elif engine == "compiled" and (reason := _why_not_compiled(op, dtype)):
             passed_over[engine] = reason
         else:
             return Choice(engine, passed_over)
@@ -77,8 +81,8 @@ def require(op: str, engine: str, device: torch.device | str, dtype: torch.dtype
         raise ValueError(f"form: {engine!r} does not run here: {reason}")
 
 
-def _why_not_compiled(dtype: torch.dtype) -> str | None:
-    if dtype == torch.float64:
+def _why_not_compiled(op: str, dtype: torch.dtype) -> str | None:
+    if dtype == torch.float64 or (op == "decode" and dtype != torch.float32):
         return "computes in float32 alone"
     if torch.compiler.is_exporting():
         return "exported graphs hold torch's own operations alone"

@@ -5,7 +5,7 @@ from linsight.profiling.clock import Timing, measure
 from linsight.profiling.cores import available_cores
 from linsight.profiling.growth import Growth, crossing, growth
 from linsight.profiling.kept import kept_bytes, kept_per_token, on_paper
-from linsight.profiling.kernels import KernelRatio, kernel_ratios, self_check
+from linsight.profiling.kernels import Case, KernelRatio, kernel_ratios, measure_ratio, self_check
 from linsight.profiling.memory import peak_bytes
 from linsight.profiling.mixers import Costs, measure_costs
 from linsight.profiling.pieces import PieceBytes, piece_bytes
@@ -23,6 +23,7 @@ from linsight.profiling.plan import (
 from linsight.profiling.traffic import share
 
 __all__ = [
+    "Case",
     "Costs",
     "Growth",
     "Job",
@@ -44,6 +45,7 @@ __all__ = [
     "kernel_ratios",
     "measure",
     "measure_costs",
+    "measure_ratio",
     "on_paper",
     "peak_bytes",
     "piece_bytes",

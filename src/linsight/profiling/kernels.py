@@ -13,7 +13,7 @@ from linsight import kernels, ops
 from linsight.profiling.clock import measure
 from linsight.profiling.peers import peer
 
-__all__ = ["KernelRatio", "kernel_ratios", "self_check"]
+__all__ = ["Case", "KernelRatio", "kernel_ratios", "measure_ratio", "self_check"]
 
 CLOSE = 1e-5
 """Relative error to float64 above which an op is not measured; kernels have some 1e-7."""
@@ -50,6 +50,9 @@ class KernelRatio:
         return self.ratio is not None and self.ratio < self.gate
 
 
+Case = tuple[KernelRatio, Call | None, Call | None, Call]
+
+
 def self_check(op: str) -> float:
     """The largest relative error of outputs and gradients of a compiled op to its float64 definition.
 
@@ -77,7 +80,7 @@ def kernel_ratios(
     lines = [(op, case) for op, cases in CASES.items() for case in cases()]
     reasons = {op: _why_not(op) for op in dict.fromkeys(op for op, _ in lines)}
     for done, (op, case) in enumerate(lines, 1):
-        yield _measured(*case, reason=reasons[op], seconds=seconds)
+        yield measure_ratio(*case, reason=reasons[op], seconds=seconds)
         progress("kernels", done, len(lines))
 
 
@@ -89,7 +92,7 @@ def _why_not(op: str) -> str | None:
     return reason
 
 
-def _measured(
+def measure_ratio(
     row: KernelRatio,
     kernel: Call | None,
     other: Call | None,
@@ -98,14 +101,22 @@ def _measured(
     reason: str | None,
     seconds: float,
 ) -> KernelRatio:
+    """The line with its numbers, or why there are none.
+
+    Args:
+        row: Without numbers.
+        kernel: What is measured; its first outputs are compared with those of `exact`, in float64.
+        other: What it is measured against; None: not installed.
+        reason: Why nothing is measured; None to measure, unless the kernel is wrong.
+        seconds: Processor time, five rounds at least.
+    """
     if reason is not None or kernel is None or other is None:
         return replace(row, note=reason or f"{row.other} is not installed")
     error = max(_error(a, b) for a, b in zip(kernel(), exact(), strict=True))
+    if not error < CLOSE:
+        return replace(row, note=f"its self-check is red: relative error {error:.0e}")
     times = measure({"kernel": kernel, "other": other}, seconds=seconds)
     return replace(row, kernel_ms=times["kernel"].median, other_ms=times["other"].median, error=error)
-
-
-Case = tuple[KernelRatio, Call | None, Call | None, Call]
 
 
 def _attention_cases() -> Iterator[Case]:

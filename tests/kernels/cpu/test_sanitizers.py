@@ -17,6 +17,8 @@ CALLS = """
     import torch
     from linsight import ops
     from linsight.kernels.cpu import at_level, levels, library
+    from linsight.mixers import config
+    from linsight.models.sequence import ImageDensityConfig, SequenceConfig, Steps, TokenModelConfig, generate
 
     library.LIBRARY = Path(sys.argv[1])
     torch.set_num_threads(1)
@@ -55,8 +57,27 @@ CALLS = """
         call(ops.diagonal_space, torch.rand(3, T, D), rates, read, lengths=lengths)
         call(ops.diagonal_recurrence, torch.randn(3, T, D) + 0j, rates[:, 0].clone(), lengths=lengths)
 
+    @torch.no_grad()
+    def decode(rows, dim, mlp_dim, kind, **options):
+        sequence = SequenceConfig(dim=dim, layers=2, mlp_dim=mlp_dim, mixers=(config(kind, **options),))
+        model = TokenModelConfig(vocabulary=5, max_length=4, previous=2, sequence=sequence).build()
+        assert Steps(model).reason is None
+        generate(model, torch.zeros(rows, 1, dtype=torch.int64), 4)
+        Steps(model, half=True)(torch.zeros(rows, dtype=torch.int64))
+        ImageDensityConfig(height=4, width=8, sequence=sequence).build().sample(rows)
+
     for level in levels():
         with at_level(level):
+            for sizes in ((1, 1, 1), (7, 15, 17), (50, 64, 33), (5, 33, 70)):
+                decode(*sizes, "linear", heads=1)
+            for kind, options in (
+                ("linear", {"heads": 3}),
+                ("retnet", {"heads": 3}),
+                ("gated_delta", {"heads": 2, "head_dim": 7}),
+                ("mamba2", {"states": 5, "head_dim": 3, "groups": 2, "taps": 1}),
+                ("mamba", {"states": 19}),
+            ):
+                decode(7, 18, 17, kind, **options)
             for sizes in ((1, 1, 1), (31, 17, 33), (33, 16, 16), (65, 3, 47), (32, 40, 5)):
                 attention(*sizes)
                 delta(*sizes)

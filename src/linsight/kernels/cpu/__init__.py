@@ -3,6 +3,15 @@
 from linsight.kernels.cpu.attention import linear_attention
 from linsight.kernels.cpu.compiling import build, compiler
 from linsight.kernels.cpu.convolution import short_convolution
+from linsight.kernels.cpu.decode import (
+    MAPS,
+    BlockState,
+    DecodedBlock,
+    DecodedConvolution,
+    DecodedEmbedding,
+    DecodedMixer,
+    Decoder,
+)
 from linsight.kernels.cpu.delta import delta_rule
 from linsight.kernels.cpu.diagonal import diagonal_space
 from linsight.kernels.cpu.library import at_level, level, levels, why_not
@@ -10,6 +19,13 @@ from linsight.kernels.cpu.recurrence import diagonal_recurrence
 from linsight.kernels.cpu.scan import selective_scan
 
 __all__ = [
+    "MAPS",
+    "BlockState",
+    "DecodedBlock",
+    "DecodedConvolution",
+    "DecodedEmbedding",
+    "DecodedMixer",
+    "Decoder",
     "at_level",
     "build",
     "compiler",

@@ -1,6 +1,7 @@
 // The kernels at one level of instructions: compiled once for each, with LINSIGHT_LEVEL its name.
 // Every function takes a range of units of work and memory of its own, calls the C library alone, and cannot fail.
 
+#include "decode.h"
 #include "delta_rule.h"
 #include "diagonal_recurrence.h"
 #include "diagonal_space.h"
@@ -37,6 +38,12 @@ EXPORTED(attention_forward)(const Attention *x, int64_t begin, int64_t end, floa
 EXPORTED(attention_backward)(const Attention *x, int64_t begin, int64_t end, float *scratch) {
   Flushed flushed;
   for (int64_t unit = begin; unit < end; ++unit) backward(*x, unit, scratch);
+}
+
+// Units: a row.
+EXPORTED(decode)(decoding::Step *s, int64_t begin, int64_t end, float *scratch) {
+  Flushed flushed;
+  decode::steps(*s, begin, end, scratch);
 }
 
 // Units: a head of a row.

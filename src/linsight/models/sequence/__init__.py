@@ -1,6 +1,7 @@
 """Sequence models: embedding, blocks with any mixer, head, generation, and densities made of them."""
 
 from linsight.models.sequence.classifier import ClassifierConfig, SequenceClassifier
+from linsight.models.sequence.decoding import Steps, why_eager
 from linsight.models.sequence.density import ImageDensity, ImageDensityConfig
 from linsight.models.sequence.embedding import Context, RasterEmbedding, TokenEmbedding
 from linsight.models.sequence.generation import generate, restrict
@@ -29,6 +30,7 @@ __all__ = [
     "SequenceModel",
     "SequenceState",
     "Stack",
+    "Steps",
     "TokenEmbedding",
     "TokenModelConfig",
     "from_published",
@@ -37,5 +39,6 @@ __all__ = [
     "rwkv_from_published",
     "stacks_in",
     "transnormer",
+    "why_eager",
     "with_stacks",
 ]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from linsight.config import Config
 from linsight.densities import Autoregressive, LabelKind, check_images, check_labels
+from linsight.models.sequence.decoding import Steps
 from linsight.models.sequence.embedding import RasterEmbedding
 from linsight.models.sequence.model import SequenceModel, SequenceState
 from linsight.models.sequence.patches import Patches
@@ -137,6 +138,21 @@ class ImageDensity(Autoregressive):
             return state._replace(cells=seen)  # nobody asks what follows the last patch
         logits, network = self.network(cells, state.network)
         return ImageState(logits[:, -1], network, seen)
+
+    def one_way(self, member=0):
+        """By the network's `Steps`."""
+        steps = Steps(self.network)
+
+        def begin(starts):
+            return ImageState(*steps(self.patches.vocabulary + starts), 0)
+
+        def feed(state, cells):
+            seen = state.cells + cells.shape[1]
+            if cells.shape[1] > 1 or (seen == self.num_cells and not self.reads_label):
+                return self.feed(state, cells)
+            return ImageState(*steps(cells[:, 0], state.network), seen)
+
+        return begin, feed
 
     def token_logits(self, x: Tensor, y: Tensor | None = None) -> Float[Tensor, "batch patches vocabulary"]:
         """Logits of every patch given the patches before it, and the label y where it stands first."""

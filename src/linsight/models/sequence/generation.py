@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from linsight.densities import draw
+from linsight.models.sequence.decoding import Steps
 from linsight.models.sequence.model import SequenceModel
 from linsight.models.sequence.rwkv import RWKVModel
 
@@ -57,17 +59,16 @@ def generate(
         logits = logits[:, -1]
     else:
         logits = logits[torch.arange(len(prompts), device=prompts.device), lengths - 1]
+    steps = Steps(model)
     for step in range(num_steps):
         if step:
-            logits, state = model(drawn[-1][:, None], state)
-            logits = logits[:, 0]
+            logits, state = steps(drawn[-1], state)
         scores = logits[:, :num_tokens]
         if greedy:
             drawn.append(scores.argmax(-1))
             continue
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-        probabilities = restrict(scores / temperature, top_k=top_k, top_p=top_p).softmax(-1)
-        drawn.append(torch.multinomial(probabilities, 1, generator=generator)[:, 0])
+        drawn.append(draw(restrict(scores / temperature, top_k=top_k, top_p=top_p), generator))
     return torch.stack(drawn, dim=1)
 
 

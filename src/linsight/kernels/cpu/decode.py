@@ -1,0 +1,409 @@
+"""One step of a whole sequence model in one compiled call, over its weights laid out anew."""
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from linsight.kernels.cpu.library import run
+
+__all__ = [
+    "MAPS",
+    "BlockState",
+    "DecodedBlock",
+    "DecodedConvolution",
+    "DecodedEmbedding",
+    "DecodedMixer",
+    "Decoder",
+]
+
+PANEL = 64
+"""Outputs of a product that lie side by side."""
+ROWS = 48
+"""Rows that a thread takes through the whole model at once."""
+MAPS = ("identity", "elu1", "relu", "relu2", "softmax")
+"""Feature maps by their numbers in decode.h; of the names of `linsight.nn.feature_map`."""
+
+
+@dataclass(frozen=True)
+class DecodedConvolution:
+    """A causal convolution and silu of some channels of a row, from `first` on.
+
+    Args:
+        weights: `(taps, channels)`, the last tap the token's own.
+        bias: `(channels,)` or None.
+    """
+
+    first: int
+    weights: Tensor
+    bias: Tensor | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodedMixer:
+    """A mixer whose state is a memory by head: what its projections of a token are, and how they change it.
+
+        S = keep S + gain k v^T, or keep S + k (beta (v - keep S^T k))^T
+        o = scale q^T S, divided by its sum with `normalise`, + skip v;  out(norm(o) * silu(gate))
+
+    with keep = `constant`, or exp(rate s) and gain = s = softplus(step + step_bias); beta after a sigmoid.
+    A selective scan, where there are `rates`, has a memory by channel, channels for heads and one value:
+
+        h = exp(rates s) h + s B x,  o = C h + skip x,  s = softplus(spread r + step_bias); r, B, C = select x
+
+    Args:
+        project: `(numbers, dim)`; all that follows is of these numbers, by the place of the first one.
+        out: `(dim, heads values)`.
+        heads, keys, values: Sizes of the memory, `(batch, heads, keys, values)`; one more with `normalise`.
+        v: Values `(heads, values)`; of a scan x.
+        q, k: Queries and keys `(groups, keys)`; of a scan the places of C and B in what `select` gives.
+        gate: `(heads, values)`; None for none.
+        step, beta: `(heads,)`; None for none.
+        groups: Of heads that share queries and keys; None for none.
+        feature_map: Of queries and keys, in `MAPS`.
+        unit: Divide queries and keys by their length.
+        frequencies: `(keys / 2,)` of rotary positions, in float64.
+        convolutions: At most three, before all else.
+        constant, rate, step_bias, skip: `(heads,)`; `rate` is negative.
+        largest: beta at most.
+        norm: `(heads values,)`, weights of the norm by group; None for none.
+        norm_groups: How many groups have an RMS norm of their own, with `norm_eps`; 0: no norm.
+        gate_first: The gate stands before the norm.
+        select, spread, rates: Of a scan, `(rank + 2 keys, channels)`, `(channels, rank)`, `(channels, keys)`.
+    """
+
+    project: Tensor
+    out: Tensor
+    heads: int
+    keys: int
+    values: int
+    v: int
+    q: int
+    k: int
+    gate: int | None = None
+    step: int | None = None
+    beta: int | None = None
+    groups: int | None = None
+    feature_map: str = "identity"
+    normalise: bool = False
+    unit: bool = False
+    scale: float = 1.0
+    frequencies: Tensor | None = None
+    convolutions: tuple[DecodedConvolution, ...] = ()
+    constant: Tensor | None = None
+    rate: Tensor | None = None
+    step_bias: Tensor | None = None
+    skip: Tensor | None = None
+    largest: float = 1.0
+    norm: Tensor | None = None
+    norm_groups: int = 0
+    norm_eps: float = 0.0
+    gate_first: bool = False
+    select: Tensor | None = None
+    spread: Tensor | None = None
+    rates: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class DecodedBlock:
+    """x + mixer(norm(x)), then x + mlp(norm(x)) unless there is none; all in float32.
+
+    Args:
+        norm: `(dim,)`, weights of the norm before the mixer.
+        mixer: What stands between.
+        mlp: `(dim,)` of the norm before it, `(2 hidden, dim)` to gates and values, `(dim, hidden)` back.
+    """
+
+    norm: Tensor
+    mixer: DecodedMixer
+    mlp: tuple[Tensor, Tensor, Tensor] | None
+
+
+class BlockState(NamedTuple):
+    """The memory, the inputs of convolutions `(batch, taps - 1, channels)`, rotary positions `(batch,)`."""
+
+    memory: Tensor
+    inputs: tuple[Tensor, ...] = ()
+    position: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class DecodedEmbedding:
+    """A step's vector as a sum of rows: of the values at some distances back, of the start, and of the place.
+
+    Args:
+        cells: `(neighbours, vocabulary + 1, dim)`; the last row is that of a neighbour that is not there.
+        distances: How far back each neighbour lies; 1 is the token that is read now.
+        window: How many tokens before that one are kept.
+        inside: `(places, neighbours)`, which are there; None: those that have been read.
+        starts: `(starts, dim)` of the first token, whose values follow the vocabulary; None for none.
+        positions: `(places, dim)`; None for none.
+    """
+
+    cells: Tensor
+    distances: tuple[int, ...]
+    window: int
+    inside: Tensor | None
+    starts: Tensor | None
+    positions: Tensor | None
+
+
+class _Matrix(ctypes.Structure):
+    """`Matrix` of decode.h, field by field."""
+
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("inputs", "outputs", "half")),
+    ]
+
+
+class _Convolution(ctypes.Structure):
+    """`Convolution` of decode_mixers.h, field by field."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("first", "channels")),
+        *((name, ctypes.c_void_p) for name in ("weights", "bias", "inputs")),
+    ]
+
+
+class _Mixing(ctypes.Structure):
+    """`Mixing` of decode_mixers.h, field by field."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("q", "k", "v", "gate", "step", "beta")),
+        *((name, ctypes.c_int64) for name in ("heads", "groups", "keys", "values", "map", "normalise")),
+        *(
+            (name, ctypes.c_int64)
+            for name in ("unit", "taps", "num_convolutions", "norm_groups", "gate_first")
+        ),
+        *((name, ctypes.c_double) for name in ("scale", "largest", "norm_eps")),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("frequencies", "constant", "rate", "step_bias", "skip", "norm")
+        ),
+        ("convolutions", _Convolution * 3),
+        *((name, _Matrix) for name in ("select", "spread")),
+        *((name, ctypes.c_void_p) for name in ("rates", "state", "position")),
+    ]
+
+
+class _Block(ctypes.Structure):
+    """`Block` of decode.h, field by field."""
+
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("norm", "mlp_norm")),
+        *((name, _Matrix) for name in ("project", "out", "gate_value", "mlp_out")),
+        ("mixing", _Mixing),
+    ]
+
+
+class _Embedding(ctypes.Structure):
+    """`Embedding` of decode.h, field by field."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("vocabulary", "num_starts", "places", "neighbours", "window")),
+        *((name, ctypes.c_void_p) for name in ("cells", "starts", "positions", "distances", "inside")),
+    ]
+
+
+class _Step(ctypes.Structure):
+    """`Step` of decode.h, field by field."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("dim", "num_blocks", "rms", "widest_y", "widest_o")),
+        ("embedding", _Embedding),
+        ("blocks", ctypes.POINTER(_Block)),
+        ("norm", ctypes.c_void_p),
+        ("head", _Matrix),
+        *((name, ctypes.c_void_p) for name in ("bias", "tokens", "start", "recent", "place", "logits")),
+        ("refused", ctypes.c_int64),
+    ]
+
+
+class Decoder:
+    """Steps of a model whose weights do not change in between: some are copied, others read where they are.
+
+    Args:
+        embedding: Tokens to vectors.
+        blocks: At least one.
+        norm: `(dim,)`, weights of the last norm.
+        rms: RMS norm in place of layer norm, everywhere; eps 1e-5.
+        head: `(outputs, dim)` and `(outputs,)`, weights and bias.
+        half: Keep the blocks' matrices in bfloat16, rounded to nearest; everything is computed in float32.
+
+    A step of a row costs as many products as there are weights and numbers in the state, twice. Memory of the
+    copy: 4 bytes a weight, 2 with `half`; of a call: some 200 KB a thread at width 128.
+    """
+
+    def __init__(
+        self,
+        embedding: DecodedEmbedding,
+        blocks: Sequence[DecodedBlock],
+        norm: Tensor,
+        head: tuple[Tensor, Tensor],
+        *,
+        rms: bool,
+        half: bool = False,
+    ) -> None:
+        self._kept: list[Tensor] = []
+        weight, bias = head
+        self.num_outputs, dim = weight.shape
+        self.window = embedding.window
+        self._blocks = (_Block * len(blocks))(*(self._block(block, half) for block in blocks))
+        mixers = [block.mixer for block in blocks]
+        widths = [len(weight), *(len(m.project) for m in mixers), *(len(b.mlp[1]) for b in blocks if b.mlp)]
+        self._step = _Step(
+            dim=dim,
+            num_blocks=len(blocks),
+            rms=rms,
+            widest_y=_padded(max(widths)),
+            widest_o=_padded(max(m.heads * m.values for m in mixers)),
+            embedding=self._embedding(embedding),
+            blocks=self._blocks,
+            norm=self._own(norm),
+            head=self._matrix(weight, half=False),
+            bias=self._own(bias),
+        )
+        selected = [ROWS * _padded(len(m.select)) if m.select is not None else 3 * m.heads for m in mixers]
+        rows = 2 * _padded(dim) + self._step.widest_y + self._step.widest_o
+        self._scratch = ROWS * rows + max(selected)
+        self._expected = [
+            *(
+                ("start", (), torch.int64),
+                ("recent", (self.window,), torch.int64),
+                ("place", (), torch.int64),
+            ),
+            *(part for mixer in mixers for part in _parts(mixer)),
+        ]
+        elements = sum(m.heads * m.keys * m.values for m in mixers)
+        self._operations = 2 * (sum(x.numel() for x in self._kept) + 2 * elements)
+
+    def step(
+        self, tokens: Tensor, start: Tensor, recent: Tensor, place: Tensor, states: Sequence[BlockState]
+    ) -> Tensor:
+        """Read a token of every row: logits `(batch, outputs)`, and all but `tokens` changed in place.
+
+        Args:
+            tokens: `(batch,)` int64.
+            start: `(batch,)` int64, the first token of each row; written at place 0.
+            recent: `(batch, window)` int64, the tokens before this one, the newest last, -1 where none was.
+            place: `(batch,)` int64, how many tokens each row has read.
+            states: Of each block; all in float32 but positions, and without gaps, as all the others.
+
+        Raises:
+            ValueError: A tensor of another shape or dtype, or with gaps; a token or place out of range, where
+                some rows may then have gone on.
+        """
+        batch, step = len(tokens), self._step
+        tokens = tokens.to(torch.int64).contiguous()
+        given = [start, recent, place]
+        for state in states:
+            given += [state.memory, *state.inputs, *(() if state.position is None else (state.position,))]
+        for (name, shape, dtype), x in zip(self._expected, given, strict=True):
+            if x.shape != (batch, *shape) or x.dtype != dtype or not x.is_contiguous():
+                raise ValueError(
+                    f"{name}: expected {(batch, *shape)} of {dtype} without gaps, "
+                    f"got {tuple(x.shape)} of {x.dtype}"
+                )
+        logits = torch.empty(batch, self.num_outputs)
+        step.tokens, step.logits = tokens.data_ptr(), logits.data_ptr()
+        step.start, step.recent, step.place = start.data_ptr(), recent.data_ptr(), place.data_ptr()
+        for block, state in zip(self._blocks, states, strict=True):
+            mixing = block.mixing
+            mixing.state = state.memory.data_ptr()
+            mixing.position = None if state.position is None else state.position.data_ptr()
+            for index, inputs in enumerate(state.inputs):
+                mixing.convolutions[index].inputs = inputs.data_ptr()
+        step.refused = 0
+        run("decode", step, units=batch, scratch=self._scratch, operations=batch * self._operations)
+        if step.refused:
+            raise ValueError("tokens: one is out of range, or a row has no place left")
+        return logits
+
+    def _block(self, block: DecodedBlock, half: bool) -> _Block:
+        mlp = block.mlp
+        return _Block(
+            norm=self._own(block.norm),
+            project=self._matrix(block.mixer.project, half),
+            out=self._matrix(block.mixer.out, half),
+            mixing=self._mixing(block.mixer, half),
+            mlp_norm=None if mlp is None else self._own(mlp[0]),
+            gate_value=_Matrix() if mlp is None else self._matrix(mlp[1], half),
+            mlp_out=_Matrix() if mlp is None else self._matrix(mlp[2], half),
+        )
+
+    def _mixing(self, mixer: DecodedMixer, half: bool) -> _Mixing:
+        vectors = ("frequencies", "constant", "rate", "step_bias", "skip", "norm", "rates")
+        numbers = ("q", "k", "v", "heads", "keys", "values", "normalise", "unit", "norm_groups", "gate_first")
+        places = {name: getattr(mixer, name) for name in ("gate", "step", "beta")}
+        convolutions = [self._convolution(one) for one in mixer.convolutions]
+        return _Mixing(
+            **{name: getattr(mixer, name) for name in (*numbers, "scale", "largest", "norm_eps")},
+            **{name: -1 if place is None else place for name, place in places.items()},
+            **{name: self._own(getattr(mixer, name)) for name in vectors},
+            **{
+                name: self._matrix(weight, half)
+                for name in ("select", "spread")
+                if (weight := getattr(mixer, name)) is not None
+            },
+            groups=mixer.groups or mixer.heads,
+            map=MAPS.index(mixer.feature_map),
+            taps=len(mixer.convolutions[0].weights) if mixer.convolutions else 0,
+            num_convolutions=len(convolutions),
+            convolutions=(_Convolution * 3)(*convolutions),
+        )
+
+    def _convolution(self, one: DecodedConvolution) -> _Convolution:
+        weights, bias = self._own(one.weights), self._own(one.bias)
+        return _Convolution(first=one.first, channels=one.weights.shape[1], weights=weights, bias=bias)
+
+    def _embedding(self, given: DecodedEmbedding) -> _Embedding:
+        neighbours, rows, _ = given.cells.shape
+        table = given.positions if given.inside is None else given.inside
+        return _Embedding(
+            vocabulary=rows - 1,
+            num_starts=0 if given.starts is None else len(given.starts),
+            places=0 if table is None else len(table),
+            neighbours=neighbours,
+            window=given.window,
+            cells=self._own(given.cells),
+            starts=self._own(given.starts),
+            positions=self._own(given.positions),
+            distances=self._own(torch.tensor(given.distances)),
+            inside=self._own(given.inside),
+        )
+
+    def _own(self, x: Tensor | None) -> int | None:
+        """The address of x, copied where its numbers do not lie side by side, and kept as long as this."""
+        if x is None:
+            return None
+        self._kept.append(x.detach().contiguous())
+        return self._kept[-1].data_ptr()
+
+    def _matrix(self, weight: Tensor, half: bool) -> _Matrix:
+        """Weights `(outputs, inputs)` in panels of outputs, each input by input."""
+        outputs, inputs = weight.shape
+        weight = weight.detach().to(torch.bfloat16 if half else torch.float32)
+        panels = F.pad(weight, (0, 0, 0, _padded(outputs) - outputs)).view(-1, PANEL, inputs)
+        return _Matrix(self._own(panels.transpose(1, 2)), inputs, outputs, half)
+
+
+def _parts(mixer: DecodedMixer) -> list[tuple[str, tuple[int, ...], torch.dtype]]:
+    """Name, shape of a row and dtype of what a mixer's `BlockState` holds."""
+    memory = (mixer.heads, mixer.keys, mixer.values + mixer.normalise)
+    return [
+        ("memory", memory if mixer.rates is None else memory[:2], torch.float32),
+        *(
+            ("inputs", (len(one.weights) - 1, one.weights.shape[1]), torch.float32)
+            for one in mixer.convolutions
+        ),
+        *(() if mixer.frequencies is None else (("position", (), torch.int64),)),
+    ]
+
+
+def _padded(count: int) -> int:
+    return -(-count // PANEL) * PANEL

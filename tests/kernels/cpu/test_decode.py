@@ -1,0 +1,388 @@
+"""The compiled step: the model in float64, at every level, each row by itself, nothing written outside."""
+
+import copy
+import ctypes
+import itertools
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from linsight import kernels
+from linsight.kernels.cpu import decode, library
+from linsight.mixers import config
+from linsight.models.sequence import (
+    Context,
+    RasterEmbedding,
+    SequenceConfig,
+    SequenceModel,
+    SequenceState,
+    Steps,
+    TokenEmbedding,
+    TokenModelConfig,
+)
+from linsight.models.sequence.decoded import block_states
+
+LEVELS = kernels.cpu.levels()
+pytestmark = pytest.mark.skipif(not LEVELS, reason=f"no library: {kernels.cpu.why_not()}")
+CLOSE = 1e-6
+"""Relative, of logits and states after some steps; where a small model magnifies its own rounding, as layer
+norm does with three numbers, and similarities of relu near 0, three times what its own step is off."""
+
+
+def awake(model: SequenceModel) -> SequenceModel:
+    """Every weight matters; a model's heads begin at 0."""
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            nn.init.normal_(parameter, std=parameter.shape[-1] ** -0.5)
+        else:
+            nn.init.normal_(parameter, mean=0.5, std=0.2)
+    return model.eval().requires_grad_(False)
+
+
+def tokens_model(
+    *, dim=20, layers=2, mlp_dim=27, norm="layer", previous=2, outputs=9, kind="linear", **mixer
+) -> SequenceModel:
+    """Nothing in it is a multiple of a register's width unless it is asked for."""
+    sequence = SequenceConfig(
+        dim=dim, layers=layers, mlp_dim=mlp_dim, mixers=(config(kind, **mixer),), norm=norm
+    )
+    embedding = TokenEmbedding(7, dim, max_length=12, previous=previous)
+    return awake(SequenceModel(embedding, sequence, outputs))
+
+
+def raster_model(**options) -> SequenceModel:
+    """Grid of 3 x 4 cells, two steps after it, neighbours that lie outside at every edge."""
+    sequence = SequenceConfig(dim=24, layers=2, mlp_dim=10, mixers=(config("linear", heads=3),))
+    features = torch.randn(4, 3) if options.pop("features", True) else None
+    neighbours = ((0, -1), (-1, 0), (-1, 1), (0, -2), (-2, 0))
+    embedding = RasterEmbedding(
+        4, 3, (3, 4), 24, neighbours=neighbours, features=features, extra_steps=2, **options
+    )
+    return awake(SequenceModel(embedding, sequence, 6, features=features))
+
+
+def error(found: Tensor, expected: Tensor) -> float:
+    """Relative; 0 where there is nothing."""
+    wrong = (found.double() - expected).norm() / expected.double().norm()
+    return float(wrong) if expected.numel() else 0.0
+
+
+def walk(step: Callable, tokens: Tensor) -> tuple[list[Tensor], SequenceState]:
+    """The logits of every step from the beginning, and the last state."""
+    state, found = None, []
+    for column in tokens.unbind(1):
+        logits, state = step(column, state)
+        found.append(logits)
+    assert state is not None
+    return found, state
+
+
+def own_step(model: SequenceModel, token: Tensor, state: SequenceState | None) -> tuple:
+    """The model's call of length 1."""
+    logits, state = model(token[:, None], state)
+    return logits[:, 0], state
+
+
+@torch.no_grad()
+def assert_follows(
+    model: SequenceModel, tokens: Tensor, exact: SequenceModel | None = None, **options
+) -> None:
+    """All steps at every level: logits, states and contexts are those of `exact` in float64."""
+    eager, exact = exact or model, copy.deepcopy(exact or model).double()
+    (expected, after), (rounded, own) = (walk(partial(own_step, one), tokens) for one in (exact, eager))
+    for level in LEVELS:
+        with kernels.cpu.at_level(level):
+            steps = Steps(model, **options)
+            assert steps.reason is None
+            found, state = walk(steps, tokens)
+        for one, other, third in zip(found, expected, rounded, strict=True):
+            assert error(one, other) <= max(CLOSE, 3 * error(third, other))
+        for layer in zip(state.layers, after.layers, own.layers, strict=True):
+            for one, other, third in zip(*layer, strict=True):
+                assert error(one, other) <= max(CLOSE, 3 * error(third, other))
+        assert all(torch.equal(one, other) for one, other in zip(state.context, after.context, strict=True))
+
+
+KINDS: dict[str, dict] = {
+    "linear": {},
+    "retnet": {"heads": 2},
+    "mamba2": {"states": 5, "head_dim": 10, "groups": 2},
+    "gated_delta": {"heads": 2},
+    "mamba": {},
+}
+MODELS = {
+    "odd sizes": {"heads": 4},
+    "rms norm": {"norm": "rms"},
+    "no earlier tokens": {"previous": 0},
+    "whole registers": {"dim": 64, "heads": 2, "mlp_dim": 64, "outputs": 64},
+    "two registers and a tail": {"dim": 40, "heads": 1, "mlp_dim": 130, "outputs": 70},
+    "one feature a head": {"dim": 3, "heads": 3, "mlp_dim": 1, "outputs": 1, "layers": 1},
+    **{f"map {name}": {"feature_map": name} for name in kernels.cpu.MAPS},
+    "without a normaliser": {"normalise": False},
+    "retnet": {"kind": "retnet", "heads": 2},
+    "retnet, wide": {"kind": "retnet", "heads": 1, "expansion": 3},
+    "mamba2": {"kind": "mamba2", "states": 5, "head_dim": 10},
+    "mamba2, groups": {"kind": "mamba2", "states": 18, "head_dim": 5, "groups": 2, "norm_before_gate": True},
+    "mamba2, one tap": {"kind": "mamba2", "states": 3, "head_dim": 20, "taps": 1},
+    "gated_delta": {"kind": "gated_delta", "heads": 2},
+    "gated_delta, two taps": {"kind": "gated_delta", "heads": 3, "head_dim": 7, "expand": 3, "taps": 2},
+    "gated_delta, negative": {"kind": "gated_delta", "heads": 1, "allow_neg_eigval": True},
+    "mamba": {"kind": "mamba"},
+    "mamba, odd": {"kind": "mamba", "states": 19, "step_rank": 3, "taps": 3},
+}
+
+
+@pytest.mark.parametrize("options", MODELS.values(), ids=MODELS)
+def test_logits_and_states_are_those_of_float64(options: dict) -> None:
+    """Of nine rows: what they are together they are alone, as another test says."""
+    assert_follows(tokens_model(**options), torch.randint(7, (9, 4)))
+
+
+@pytest.mark.parametrize("features", [True, False])
+def test_every_step_of_a_grid_sees_its_own_neighbours(features: bool) -> None:
+    """From the start token to the last step that there is, past the grid's end."""
+    tokens = torch.randint(4, (5, 14))
+    tokens[:, 0] = torch.tensor([4, 5, 6, 4, 5])
+    assert_follows(raster_model(features=features), tokens)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_steps_continue_what_a_long_call_left(kind: str) -> None:
+    """States of ragged rows: memories, inputs of convolutions, and rotary positions that differ."""
+    model = tokens_model(kind=kind, **KINDS[kind])
+    exact = copy.deepcopy(model).double()
+    prompts, lengths = torch.randint(7, (4, 8)), torch.tensor([8, 1, 3, 7])
+    (_, state), (_, expected) = model(prompts, None, lengths), exact(prompts, None, lengths)
+    steps = Steps(model)
+    assert steps.reason is None
+    for column in torch.randint(7, (4, 4)).unbind(1):
+        logits, state = steps(column, state)
+        wanted, expected = exact(column[:, None], expected)
+        assert error(logits, wanted[:, 0]) < 3 * CLOSE
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_softplus_of_steps_is_exact_at_every_size(level: str) -> None:
+    """Steps from e^-60 to 200: what a scan writes into an empty state, times B x, is the step itself."""
+    x = torch.cat([torch.linspace(-60, 60, 499), torch.tensor([200.0])])
+    channels = len(x)
+    model = tokens_model(kind="mamba", dim=channels // 2, states=1, step_rank=1, layers=1, previous=0)
+    mixer = model.stack.mixers[0]
+    for parameter, value in (
+        (mixer.in_proj.weight, 0.0),
+        (mixer.conv1d.weight, 0.0),
+        (mixer.conv1d.bias, 1e3),
+    ):
+        parameter.data.fill_(value)
+    mixer.x_proj.weight.data.zero_()[1, 0] = 1.0
+    mixer.dt_proj.weight.data.zero_()
+    mixer.dt_proj.bias.data.copy_(x)
+    with kernels.cpu.at_level(level):
+        _, state = Steps(model)(torch.tensor([1]))
+    found = state.layers[0].memory.flatten().double() / 1e6
+    exact = torch.nn.functional.softplus(x.double(), threshold=1000)
+    assert ((found - exact).abs() / exact).max() < 4e-7
+
+
+def test_half_weights_are_those_of_a_rounded_model() -> None:
+    """bfloat16 matrices of the blocks, all else in float32: no further rounding."""
+    model = tokens_model(dim=48, mlp_dim=70)
+    rounded = copy.deepcopy(model)
+    for linear in rounded.stack.modules():
+        if isinstance(linear, nn.Linear):
+            linear.weight.data = linear.weight.bfloat16().float()
+    tokens = torch.randint(7, (7, 4))
+    assert_follows(model, tokens, rounded, half=True)
+    with pytest.raises(AssertionError):
+        assert_follows(model, tokens, half=True)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_and_threads_do_not_know_of_one_another(level: str, kind: str, monkeypatch) -> None:
+    """A row alone, among others, and on any number of threads: the same bits."""
+    monkeypatch.setattr(library, "ENOUGH", 1)
+    model, tokens = tokens_model(dim=40, mlp_dim=70, kind=kind, **KINDS[kind]), torch.randint(7, (59, 3))
+    before = torch.get_num_threads()
+
+    def logits(rows: Tensor) -> Tensor:
+        return torch.stack(walk(Steps(model), rows)[0], 1)
+
+    try:
+        with kernels.cpu.at_level(level):
+            torch.set_num_threads(1)
+            whole = logits(tokens)
+            for first, end in itertools.pairwise((0, 1, 3, 6, 10, 15, 59)):
+                assert torch.equal(logits(tokens[first:end]), whole[first:end])
+            for threads in (2, 5):
+                torch.set_num_threads(threads)
+                assert torch.equal(logits(tokens), whole)
+    finally:
+        torch.set_num_threads(before)
+
+
+def guarded(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """A tensor between guards of 32, and both guards."""
+    count = torch.Size(shape).numel()
+    whole = torch.full((count + 64,), 12345, dtype=dtype)
+    return whole[32:-32].view(shape).fill_(0), torch.stack([whole[:32], whole[-32:]])
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("batch", [1, 49])
+def test_nothing_is_written_outside(level: str, batch: int, kind: str, monkeypatch) -> None:
+    """States, context, logits and scratch memory stand between guards, the latter two begin as NaN."""
+    model, guards = tokens_model(outputs=70, kind=kind, **KINDS[kind]), []
+    made = torch.empty
+
+    def empty(*shape, **options) -> Tensor:
+        whole = made(torch.Size(shape).numel() + 64, **options).fill_(torch.nan)
+        whole[:32] = whole[-32:] = 12345
+        guards.extend((whole[:32], whole[-32:]))
+        return whole[32:-32].view(shape)
+
+    with kernels.cpu.at_level(level):
+        steps, tokens = Steps(model), torch.randint(7, (batch,))
+        expected, state = steps(tokens)
+        inside = []
+        for part in (*state.context, *itertools.chain(*state.layers)):
+            tensor, edges = guarded(tuple(part.shape), part.dtype)
+            guards.append(edges)
+            inside.append(tensor)
+        context = Context(*inside[:3])
+        context.recent.fill_(-1)
+        fresh = iter(inside[3:])
+        begun = SequenceState(context, tuple(type(one)(*(next(fresh) for _ in one)) for one in state.layers))
+        monkeypatch.setattr(torch, "empty", empty)
+        logits, after = steps(tokens, begun)
+    monkeypatch.undo()
+    assert after.context.recent is context.recent, "the state goes on in place"
+    assert torch.equal(logits, expected)
+    assert len(guards) == 2 * 2 + len(inside)
+    assert all((guard == 12345).all() for guard in guards)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_nan_stays_in_its_row(level: str) -> None:
+    """A state with NaN gives its row NaN, and no other row; infinite activations are those of the model."""
+    model, tokens = tokens_model(), torch.randint(7, (4,))
+    with kernels.cpu.at_level(level):
+        steps = Steps(model)
+        _, state = steps(tokens)
+        state.layers[1].memory[2, 0, 1, 1] = torch.nan
+        logits, _ = steps(tokens, state)
+    assert logits[2].isnan().all()
+    assert logits[[0, 1, 3]].isfinite().all()
+
+
+def test_large_activations_saturate_as_the_model_does() -> None:
+    """Gates and features far beyond where an exponential of float32 ends, on both sides."""
+    model = tokens_model(layers=1)
+    for block in model.stack.blocks:
+        block.mlp.gate_value.weight.data.mul_(300.0)
+        block.mixer.qkv.weight.data.mul_(100.0)
+    assert_follows(model, torch.randint(7, (9, 2)))
+
+
+def test_no_rows_give_no_logits() -> None:
+    logits, state = Steps(tokens_model())(torch.zeros(0, dtype=torch.int64))
+    assert logits.shape == (0, 9)
+    assert state.layers[0].memory.shape[0] == 0
+
+
+def refusal(step: Callable, tokens: list[list[int]]) -> str:
+    """What is said of the first token that is refused."""
+    state = None
+    for token in tokens:
+        try:
+            _, state = step(torch.tensor(token), state)
+        except ValueError as error:
+            return str(error)
+    raise AssertionError("nothing is refused")
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("raster", [True, False])
+def test_what_the_model_refuses_is_refused_in_its_words(level: str, raster: bool) -> None:
+    """A token outside, and a step more than there are places: nothing is read where nothing is."""
+    model = raster_model() if raster else tokens_model()
+    places = [[4], *([[1]] * 14)]
+    for tokens in ([[4], [-1]], [[4], [10**12]], [[4], [7]], [[9]], [[2]] if raster else [[7]], places):
+        with kernels.cpu.at_level(level):
+            found = refusal(Steps(model), tokens)
+        assert found == refusal(partial(own_step, model), tokens)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_state_of_other_rows_or_of_another_model_is_refused(kind: str) -> None:
+    """In the model's words where it has some; no memory of another size is ever touched."""
+    model, other = (tokens_model(dim=dim, kind=kind, **KINDS[kind]) for dim in (20, 40))
+    _, few = Steps(model)(torch.tensor([1, 2]))
+    _, large = Steps(other)(torch.tensor([1, 2, 3]))
+    for state in (few, SequenceState(large.context, few.layers), large):
+        with pytest.raises(ValueError, match="expected"):
+            Steps(model)(torch.tensor([1, 2, 3]), state)
+    _, whole = Steps(model)(torch.tensor([1, 2, 3]))
+    parts = block_states(model, whole.layers)
+    for wrong in (
+        parts[0]._replace(memory=parts[0].memory.double()),
+        parts[0]._replace(memory=few.layers[0][-1]),
+    ):
+        decoder = Steps(model)._decoder
+        with pytest.raises(
+            ValueError, match=r"memory: expected \(3, .*\) of torch.float32 without gaps, got"
+        ):
+            kernels.cpu.Decoder.step(decoder, torch.tensor([1, 2, 3]), *whole.context, [wrong, *parts[1:]])
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_state_that_says_nonsense_reads_nothing_outside(level: str) -> None:
+    """Tokens of the past that no model has read count as none; a start that is none is refused."""
+    model = raster_model()
+    with kernels.cpu.at_level(level):
+        steps = Steps(model)
+        _, state = steps(torch.tensor([4, 5]))
+        state.context.recent.copy_(torch.tensor([10**15, -(10**15)])[:, None])
+        logits, state = steps(torch.tensor([0, 1]), state)
+        assert logits.isfinite().all()
+        state.context.start.fill_(10**15)
+        with pytest.raises(ValueError, match="tokens: one is out of range, or a row has no place left"):
+            kernels.cpu.Decoder.step(
+                steps._decoder, torch.tensor([0, 1]), *state.context, block_states(model, state.layers)
+            )
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_fading_states_cost_no_denormal_numbers(level: str) -> None:
+    """They are 0 inside, and the processor's mode is put back."""
+    model = tokens_model()
+    with kernels.cpu.at_level(level):
+        steps = Steps(model)
+        _, state = steps(torch.tensor([1]))
+        state.layers[0].memory.fill_(1e-40)
+        logits, _ = steps(torch.tensor([1]), state)
+    assert logits.isfinite().all()
+    assert (torch.tensor([1e-40]) * 0.5).item() > 0
+
+
+def test_the_structures_have_the_sizes_of_the_fields_in_c() -> None:
+    """Eight bytes each, in one order on both sides: what is wrong there shows in every other test."""
+    matrix, convolution, mixing = (
+        ctypes.sizeof(one) for one in (decode._Matrix, decode._Convolution, decode._Mixing)
+    )
+    assert matrix == 8 * 4
+    assert convolution == 8 * 5
+    assert mixing == 8 * (6 + 11 + 3 + 1 + 5 + 3) + 3 * convolution + 2 * matrix
+    assert ctypes.sizeof(decode._Block) == 8 * 2 + 4 * matrix + mixing
+    assert ctypes.sizeof(decode._Embedding) == 8 * 10
+    assert ctypes.sizeof(decode._Step) == 8 * (5 + 1 + 1 + 6 + 1) + matrix + 8 * 10
+
+
+def test_tied_weights_and_any_model_of_tokens_are_covered() -> None:
+    sequence = SequenceConfig(dim=16, layers=1, mlp_dim=8)
+    model = TokenModelConfig(vocabulary=11, tied=True, sequence=sequence).build()
+    assert_follows(awake(model), torch.randint(11, (3, 6)))
