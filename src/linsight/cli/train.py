@@ -51,6 +51,8 @@ class Options:
     """A bar, a line every ten seconds, or nothing; auto: a bar on a terminal."""
     json: bool = False
     """Print the numbers as JSON."""
+    allocator: Literal["keep", "default"] = "keep"
+    """keep: glibc keeps the memory that is freed, which is quicker and holds more; default: as it is."""
     devices: int = 1
     """Processes on this machine, which share the work; a run may go on with another number."""
     nodes: int = 1
@@ -80,8 +82,11 @@ def run(arguments: Sequence[str]) -> int:
         check_shares(config.training, Ranks(0, options.devices * options.nodes, strategy=options.strategy))
         return launch(arguments, devices=options.devices, nodes=options.nodes, rendezvous=options.rendezvous)
     from linsight.cli.evaluation import evaluate
+    from linsight.profiling import keep_memory
     from linsight.training.engine import fit
 
+    if options.allocator == "keep":
+        keep_memory()
     try:
         outcome = fit(
             config, options.run or _default_folder(task, options), progress=options.progress, ranks=ranks

@@ -1,6 +1,6 @@
 """What things cost: time, memory, and how both grow."""
 
-from linsight.profiling.allocator import allocator
+from linsight.profiling.allocator import allocator, keep_memory
 from linsight.profiling.clock import Timing, measure
 from linsight.profiling.cores import available_cores
 from linsight.profiling.growth import Growth, crossing, growth
@@ -40,6 +40,7 @@ __all__ = [
     "devices_needed",
     "fsdp",
     "growth",
+    "keep_memory",
     "kept_bytes",
     "kept_per_token",
     "kernel_ratios",

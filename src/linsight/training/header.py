@@ -1,6 +1,7 @@
 """The lines at the head of a training: what is trained, on what, and how."""
 
 from linsight import optim
+from linsight.profiling import allocator
 from linsight.tasks.base import Task
 from linsight.training.hardware import describe_device, describe_precision
 from linsight.training.run import Run
@@ -35,6 +36,7 @@ def header(run: Run, task: Task, session: Session) -> list[str]:
         *(["compiled: the first step takes minutes"] if training.compile else []),
         *([] if session.ranks.alone else [_ranks(session)]),
         f"device: {describe_device(session.device)}",
+        f"allocator: {allocator()}",
     ]
 
 
