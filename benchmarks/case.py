@@ -45,5 +45,5 @@ class Case:
 
     help: str
     tests: tuple[str, ...]
-    tables: Callable[[], Iterator[Table]]
+    tables: Callable[[], Iterator[Table]] = lambda: iter(())
     limits: Callable[[], Iterator[Limit]] = lambda: iter(())

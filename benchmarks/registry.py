@@ -5,6 +5,7 @@ from benchmarks.cases import (
     average_precision,
     linear_attention,
     performer,
+    renderers,
     sampling,
     scan,
     state_space,
@@ -64,5 +65,10 @@ CASES = {
         tests=("tests/metrics/average_precision",),
         tables=average_precision.evaluation,
         limits=average_precision.command,
+    ),
+    "renderers": Case(
+        help="eyes and bodies as the presets draw them, on one core",
+        tests=("tests/data/gaze", "tests/data/people"),
+        limits=renderers.pictures,
     ),
 }

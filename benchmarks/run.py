@@ -76,7 +76,7 @@ def _run(names: Sequence[str], seconds: float, write: Callable[[str], None]) -> 
             reached &= not falls_short(table, timings)
         for limit in CASES[name].limits():
             kept = limit.value <= limit.most
-            size, most = f"{limit.value:.0f} {limit.unit}", f"at most {limit.most:.0f}"
+            size, most = f"{limit.value:.3g} {limit.unit}", f"at most {limit.most:.3g}"
             write(f"{limit.title}: {size}, {most}: {'reached' if kept else 'missed'}\n")
             reached &= kept
     write(f"Load average at the end: {machine().load:.1f}\n")

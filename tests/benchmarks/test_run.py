@@ -5,7 +5,7 @@ import torch
 
 from benchmarks import run
 from benchmarks.case import Case, Limit, Table
-from benchmarks.cases import average_precision, linear_attention, scan, upsampling
+from benchmarks.cases import average_precision, linear_attention, renderers, scan, upsampling
 from benchmarks.machine import machine
 from linsight import kernels
 from linsight.profiling import clock as measuring
@@ -50,7 +50,7 @@ def test_a_limit_is_said_and_kept(monkeypatch, capsys, most, code, verdict):
     limited = Case("limited", (), lambda: iter(()), lambda: iter([Limit("a thing", 3.0, "MB", most)]))
     monkeypatch.setattr(run, "CASES", {"limited": limited})
     assert run.main(["--seconds", "0"]) == code
-    assert f"a thing: 3 MB, at most {most:.0f}: {verdict}" in capsys.readouterr().out
+    assert f"a thing: 3 MB, at most {most:.3g}: {verdict}" in capsys.readouterr().out
 
 
 def test_nothing_is_measured_while_tests_fail(monkeypatch, capsys):
@@ -134,3 +134,12 @@ def test_the_peak_is_of_the_command_and_not_of_who_starts_it():
     assert 20 < limit.value < 120
     assert (limit.unit, limit.most) == ("MB", 500)
     assert "400 boxes" in limit.title
+
+
+def test_renderers_have_the_bars_of_one_core():
+    """500 eyes and 150 bodies a second on two cores, in milliseconds of one."""
+    eye, body = renderers.pictures(repeats=1)
+    assert (eye.most, round(body.most, 2), eye.unit, body.unit) == (4.0, 13.33, "ms", "ms")
+    assert min(eye.value, body.value) > 0
+    assert "eye of 36 x 60 pixels" in eye.title
+    assert "body of 64 x 48 pixels" in body.title

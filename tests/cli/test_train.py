@@ -66,8 +66,8 @@ def test_a_model_is_its_own_preset_or_takes_its_place_in_another(fit: dict[str, 
         ("generat", "unknown task 'generat'; did you mean 'generate'?"),
         (
             "xyz",
-            "unknown task 'xyz'; there are: classify, detect, gaze, gaze_video, generate, language, pose, recall, "
-            "segment",
+            "unknown task 'xyz'; there are: classify, detect, gaze, gaze_video, generate, language, pose, "
+            "recall, segment",
         ),
         ("generate --preset tinny", "unknown preset 'tinny'; did you mean 'tiny'?"),
         ("generate --mixer mamba9", "mixer 'mamba9' is not known; choose one of"),
