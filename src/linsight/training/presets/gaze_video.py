@@ -14,7 +14,7 @@ __all__ = ["gaze_video_default", "gaze_video_tiny"]
 
 
 def gaze_video_default() -> RunConfig:
-    """Clips of 12 frames by Mamba over the network of `gaze`, 1,000 steps; untuned."""
+    """Clips of 12 frames by Mamba over the network of `gaze`, in about 5 minutes; untuned."""
     # What to keep and what to pass over, as frames behind closed lids, depends on what is seen.
     over_time = SequenceConfig(dim=64, layers=2, mlp_dim=128, mixers=(mixer("mamba"),))
     return RunConfig(
