@@ -128,7 +128,6 @@ def toy_run(steps: int = 12, *, pause_seconds: float = 0.0, **training) -> ToyRu
         "log_every": 5,
         "validate_every": 3,
         "checkpoint_every": 4,
-        "workers": 0,  # a disturbance in `batch` then falls into the batch's own step
     } | training
     return ToyRun(1, ToyConfig(pause_seconds=pause_seconds), TrainingConfig(steps=steps, **options))
 

@@ -52,6 +52,7 @@ class TrainingConfig(Config):
         compile: Whether the loss is compiled by `torch.compile`: the first step takes minutes, and the last
             digits are others. On a processor it needs a C++ compiler.
         workers: Threads that prepare the next batches while a step is computed, >= 0; they change no batch.
+            For GPUs: on a processor they take the cores from the step, which may last twice as long.
         log_every: Steps between rows of `metrics.csv`; a row is the mean over the steps since the last.
         validate_every: Steps between looks at the validation split; the last step is always one.
         checkpoint_every: Steps between checkpoints; the last step is always one.
@@ -72,7 +73,7 @@ class TrainingConfig(Config):
     clip_norm: float | None = 1.0
     precision: Precision = "float32"
     compile: bool = False
-    workers: int = 1
+    workers: int = 0
     log_every: int = 20
     validate_every: int = 500
     checkpoint_every: int = 500
