@@ -12,7 +12,7 @@ __all__ = ["segment_default", "segment_tiny"]
 
 
 def segment_default() -> RunConfig:
-    """Scenes of 96 x 96 by a U-Net over linear attention, in 5 minutes of two cores; LOG.md has more."""
+    """Scenes of 96 x 96 by a U-Net over linear attention, in 6 minutes of two cores; LOG.md has more."""
     return RunConfig(
         version=RunConfig.VERSION,
         task=SegmentConfig(model=_model((32, 64, 128), (1, 1, 1)), background_weight=0.2, coarse_weight=0.5),
