@@ -22,13 +22,13 @@ def keep_memory() -> bool:
     is fetched anew, which costs more than to fill it. From now on nothing is mapped by itself (M_MMAP_MAX 0)
     or given back (M_TRIM_THRESHOLD), so the process holds the most that it ever needed until it ends.
 
-    Nothing is changed where the environment has settings of its own (GLIBC_TUNABLES, MALLOC_...), another
-    allocator is preloaded (LD_PRELOAD), or the C library is not glibc.
+    Nothing is changed where the environment has settings of its own (`GLIBC_TUNABLES`, `MALLOC_ARENA_MAX` and
+    such), another allocator is preloaded (`LD_PRELOAD`), or the C library is not glibc.
     """
     own = [name for name in os.environ if name in ("GLIBC_TUNABLES", "LD_PRELOAD") or name[:7] == "MALLOC_"]
     library = None if own else _glibc()
     if library is not None:
-        trim_threshold, top_pad, mmap_max = -1, -2, -4  # of malloc.h, which has no others names for them
+        trim_threshold, top_pad, mmap_max = -1, -2, -4  # of malloc.h
         asked = ((trim_threshold, 2**31 - 1), (top_pad, _GROWN_BY), (mmap_max, 0))
         _state["kept"] = all([library.mallopt(*one) == 1 for one in asked])
     return _state["kept"]
