@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from linsight.ops import accumulator_dtype
+
 __all__ = ["coarse_cross_entropy", "cross_entropy", "hardest_cross_entropy"]
 
 
@@ -85,7 +87,7 @@ def coarse_cross_entropy(
             f"logits: expected {rows} x {columns} cells of stride {stride} for this target, got "
             f"{' x '.join(map(str, logits.shape[2:]))}"
         )
-    log_prob = logits.float().log_softmax(1) if logits.element_size() < 4 else logits.log_softmax(1)
+    log_prob = logits.log_softmax(1, dtype=accumulator_dtype(logits.dtype))
     valid = target != ignore_index
     pixels = log_prob.new_zeros(len(target), logits.shape[1], height, width)
     pixels.scatter_(1, (target * valid)[:, None], valid[:, None].to(log_prob.dtype))

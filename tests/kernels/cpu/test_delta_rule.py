@@ -72,19 +72,6 @@ def test_states_are_kept_only_where_a_gradient_is_asked_for() -> None:
     assert (corrections.shape, checkpoints.shape) == ((1, 100, 2, 3), (1, 2, 4, 32, 16))
 
 
-def test_auto_takes_it_from_two_tokens_on_and_eager_elsewhere() -> None:
-    def form(length: int, dtype: torch.dtype = torch.float32, **options) -> str:
-        return ops.delta_rule_plan(*torch.zeros(3, 1, length, 2, 4, dtype=dtype), **options).form
-
-    assert form(2) == "compiled"
-    assert form(1) == "recurrent"
-    assert form(64, torch.bfloat16) == "compiled"
-    assert form(64, torch.float64) == "chunk"
-    assert form(64, chunk_size=8) == "chunk"
-    with kernels.cpu.at_level("off"):
-        assert form(64) == "chunk"
-
-
 def test_the_structure_has_the_size_of_the_fields_in_c() -> None:
     """Eight bytes each, in one order on both sides: what is wrong there shows in every other test."""
     assert ctypes.sizeof(kernel._Delta) == ctypes.sizeof(kernel.Attention) + 8 * (1 + 3 * 4 + 5)

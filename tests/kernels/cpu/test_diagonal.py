@@ -93,22 +93,6 @@ def test_states_are_kept_only_where_a_gradient_is_asked_for() -> None:
     assert kernel._forward(*given, None, True)[2].shape == (1, 1, 4, 2, 32)
 
 
-def test_auto_takes_it_from_two_tokens_on_and_eager_elsewhere() -> None:
-    def form(length: int, dtype: torch.dtype = torch.float32, **options) -> str:
-        return ops.diagonal_space_plan(torch.zeros(1, length, 4, dtype=dtype), **options).form
-
-    def other(length: int, dtype: torch.dtype = torch.complex64, **options) -> str:
-        return ops.diagonal_recurrence_plan(torch.zeros(1, length, 4, dtype=dtype), **options).form
-
-    assert (other(1), other(2), other(64, torch.complex128)) == ("recurrent", "compiled", "chunk")
-    assert other(64, chunk_size=8) == "chunk"
-    assert form(2) == form(64, torch.bfloat16) == "compiled"
-    assert form(1) == "recurrent"
-    assert form(64, torch.float64) == form(64, chunk_size=8) == "chunk"
-    with kernels.cpu.at_level("off"):
-        assert form(64) == "chunk"
-
-
 def test_the_structure_has_the_size_of_the_fields_in_c() -> None:
     """Eight bytes each, in one order on both sides: what is wrong there shows in every other test."""
     assert ctypes.sizeof(kernel._Diagonal) == 8 * len(kernel._Diagonal._fields_) == 8 * 21

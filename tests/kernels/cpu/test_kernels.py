@@ -11,7 +11,7 @@ from kernel_calls import CALLS, Call, parts, results, wrong
 from linear_cases import relative_error
 from torch import Tensor
 
-from linsight import kernels
+from linsight import kernels, ops
 from linsight.kernels.cpu import library
 
 LEVELS = kernels.cpu.levels()
@@ -224,3 +224,26 @@ def test_exported_graphs_have_none_of_it(name: str) -> None:
 
     program = torch.export.export(Op(), (call.given,))
     assert not [node for node in program.graph.nodes if "linsight" in str(node.target)]
+
+
+def _plan(op: str, length: int, dtype: torch.dtype, **options) -> str:
+    if op == "diagonal_recurrence":
+        return ops.diagonal_recurrence_plan(
+            torch.zeros(1, length, 4, dtype=dtype.to_complex()), **options
+        ).form
+    if op == "delta_rule":
+        return ops.delta_rule_plan(*torch.zeros(3, 1, length, 2, 4, dtype=dtype), **options).form
+    plan = {"selective_scan": ops.selective_scan_plan, "diagonal_space": ops.diagonal_space_plan}[op]
+    return plan(torch.zeros(1, length, 4, dtype=dtype), **options).form
+
+
+@pytest.mark.parametrize("op", ["delta_rule", "selective_scan", "diagonal_space", "diagonal_recurrence"])
+def test_auto_takes_it_from_two_tokens_on_and_eager_elsewhere(op: str) -> None:
+    assert _plan(op, 2, torch.float32) == "compiled"
+    assert _plan(op, 1, torch.float32) == "recurrent"
+    assert _plan(op, 64, torch.float64) == "chunk"
+    assert _plan(op, 64, torch.float32, chunk_size=8) == "chunk"
+    if op != "diagonal_recurrence":  # there are no complex numbers of bfloat16
+        assert _plan(op, 64, torch.bfloat16) == "compiled"
+    with kernels.cpu.at_level("off"):
+        assert _plan(op, 64, torch.float32) == "chunk"

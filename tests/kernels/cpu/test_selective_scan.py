@@ -6,7 +6,7 @@ import pytest
 import torch
 from kernel_calls import scan
 
-from linsight import kernels, ops
+from linsight import kernels
 from linsight.kernels.cpu import scan as kernel
 
 LEVELS = kernels.cpu.levels()
@@ -64,19 +64,6 @@ def test_denormal_numbers_are_zero_inside_and_remain_outside() -> None:
     assert (state == 0).all()
     tiny = torch.tensor([1e-40])
     assert (tiny * 0.5).item() > 0
-
-
-def test_auto_takes_it_from_two_tokens_on_and_eager_elsewhere() -> None:
-    def form(length: int, dtype: torch.dtype = torch.float32, **options) -> str:
-        return ops.selective_scan_plan(torch.zeros(1, length, 4, dtype=dtype), **options).form
-
-    assert form(2) == "compiled"
-    assert form(1) == "recurrent"
-    assert form(64, torch.bfloat16) == "compiled"
-    assert form(64, torch.float64) == "chunk"
-    assert form(64, chunk_size=8) == "chunk"
-    with kernels.cpu.at_level("off"):
-        assert form(64) == "chunk"
 
 
 def test_the_structure_has_the_size_of_the_fields_in_c() -> None:

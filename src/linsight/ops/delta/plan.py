@@ -2,8 +2,7 @@
 
 from torch import Tensor
 
-from linsight import kernels
-from linsight.ops.forms import Plan
+from linsight.ops.forms import Plan, form_of_auto
 from linsight.ops.linear.precision import accumulator_dtype
 
 __all__ = ["delta_rule_plan"]
@@ -23,18 +22,12 @@ def delta_rule_plan(
     core, CPU time).
     """
     length = q.shape[1]
-    if form == "auto" and length <= 1:
-        return Plan("recurrent")
-    if form == "auto" and chunk_size is None and _compiled(q, k, v):
-        return Plan("compiled")
-    if form not in ("auto", "chunk"):
+    if form == "auto":
+        exact = accumulator_dtype(q.dtype, k.dtype, v.dtype)
+        form = form_of_auto("delta_rule", length, chunk_size, q.device, exact)
+    if form != "chunk":
         return Plan(form)
     if chunk_size is None:
         # As many blocks as 32 tokens each take, evenly cut: a short last one would be padded to a full one.
         chunk_size = max(-(-length // max(-(-length // BLOCK), 1)), 1)
     return Plan("chunk", chunk_size)
-
-
-def _compiled(q: Tensor, k: Tensor, v: Tensor) -> bool:
-    exact = accumulator_dtype(q.dtype, k.dtype, v.dtype)
-    return kernels.choose("delta_rule", q.device, exact).engine == "compiled"

@@ -9,7 +9,7 @@ from linsight import kernels
 from linsight.ops.diagonal.alignment import align_right, valid_tokens
 from linsight.ops.diagonal.arguments import check_call, check_complex
 from linsight.ops.diagonal.powers import accumulated, powers, summands
-from linsight.ops.forms import Plan
+from linsight.ops.forms import Plan, form_of_auto
 
 __all__ = ["FORMS", "diagonal_recurrence", "diagonal_recurrence_plan"]
 
@@ -100,11 +100,8 @@ def diagonal_recurrence_plan(
     One token is a `recurrent` step; more are `compiled` where `linsight.kernels` has it for this device and
     dtype and the caller does not ask for blocks of a size, and `chunk` elsewhere.
     """
-    if form == "auto" and x.shape[1] <= 1:
-        return Plan("recurrent")
     if form == "auto":
-        here = chunk_size is None and kernels.choose(OP, x.device, x.real.dtype).engine == "compiled"
-        form = "compiled" if here else "chunk"
+        form = form_of_auto(OP, x.shape[1], chunk_size, x.device, x.real.dtype)
     return Plan(form, chunk_size or CHUNK) if form == "chunk" else Plan(form)
 
 

@@ -14,7 +14,7 @@ from linsight.ops.diagonal.arguments import check_call, check_complex
 from linsight.ops.diagonal.convolution import fft_convolution
 from linsight.ops.diagonal.kernel import diagonal_kernel
 from linsight.ops.diagonal.powers import accumulated, complex_of, pair, power_parts, powers, summands
-from linsight.ops.forms import Plan
+from linsight.ops.forms import Plan, form_of_auto
 from linsight.ops.linear import accumulator_dtype, without_autocast
 from linsight.ops.pieces import Piece
 
@@ -119,18 +119,13 @@ def diagonal_space_plan(
     thread: 31 ms compiled, 63 to 105 in blocks of 64 and 143 to 177 by Fourier at (batch, T, channels) = (32,
     784, 48); 7, 38 in blocks of 16 and 69 at (1, 784, 256).
     """
-    if form == "auto" and x.shape[1] <= 1:
-        form = "recurrent"
-    elif form == "auto":
-        form = "compiled" if chunk_size is None and _compiled(x) else "chunk"
+    if form == "auto":
+        exact = accumulator_dtype(x.dtype)
+        form = form_of_auto("diagonal_space", x.shape[1], chunk_size, x.device, exact)
     if form != "chunk":
         return Plan(form)
     tokens = x.shape[0] * x.shape[1]
     return Plan("chunk", chunk_size or (16 if tokens <= 2048 else 32 if tokens <= 16_384 else 64))
-
-
-def _compiled(x: Tensor) -> bool:
-    return kernels.choose("diagonal_space", x.device, accumulator_dtype(x.dtype)).engine == "compiled"
 
 
 def diagonal_space_piece(

@@ -9,7 +9,7 @@ from linsight.ops.diagonal import diagonal_space_plan, fft_convolution
 from linsight.ops.diagonal.alignment import valid_tokens
 from linsight.ops.diagonal.arguments import check_call, check_complex
 from linsight.ops.diagonal.powers import accumulated
-from linsight.ops.forms import Plan
+from linsight.ops.forms import Plan, form_of_auto
 from linsight.ops.linear import accumulator_dtype, without_autocast
 from linsight.ops.low_rank.kernel import low_rank_kernel
 from linsight.ops.low_rank.system import LowRankSystem, dense_steps, real_parts, steps
@@ -92,7 +92,7 @@ def low_rank_space_plan(
 ) -> Plan:
     """What `low_rank_space` does with these arguments: as `diagonal_space` without a kernel."""
     if form == "auto":
-        form = "recurrent" if x.shape[1] <= 1 else "chunk"
+        form = form_of_auto("low_rank_space", x.shape[1], chunk_size, x.device, x.dtype)
     return diagonal_space_plan(x, form=form, chunk_size=chunk_size)
 
 

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from linsight import kernels
-from linsight.ops.forms import Plan
+from linsight.ops.forms import Plan, form_of_auto
 
 __all__ = ["selective_scan_plan"]
 
@@ -22,13 +21,6 @@ def selective_scan_plan(
     caller asks for blocks of a size. Looks at u's shape, device and dtype alone; `dtype` is that of the
     states, None for u's.
     """
-    if form == "auto" and u.shape[1] <= 1:
-        form = "recurrent"
-    elif form == "auto":
-        compiled = chunk_size is None and _compiled(u.device, dtype or u.dtype)
-        form = "compiled" if compiled else "chunk"
+    if form == "auto":
+        form = form_of_auto("selective_scan", u.shape[1], chunk_size, u.device, dtype or u.dtype)
     return Plan(form, chunk_size or CHUNK) if form == "chunk" else Plan(form)
-
-
-def _compiled(device: torch.device, dtype: torch.dtype) -> bool:
-    return kernels.choose("selective_scan", device, dtype).engine == "compiled"
