@@ -93,6 +93,8 @@ def test_the_head_adds_what_the_features_of_its_first_outputs_say(valued: int) -
     if features is not None:
         expected[..., :valued] += h @ head.to_features.weight.T @ features.double().T
     torch.testing.assert_close(head(h), expected, rtol=1e-12, atol=1e-12)
+    some = slice(1, 4)
+    torch.testing.assert_close(head(h, some), expected[..., some], rtol=1e-12, atol=1e-12)
     assert set(head.state_dict()) <= {"weight", "bias", "to_features.weight"}, (
         "features are derived, not saved"
     )

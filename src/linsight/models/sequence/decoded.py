@@ -55,7 +55,7 @@ def decoder(model: SequenceModel, *, half: bool) -> Decoder:
         _raster(embedding) if isinstance(embedding, RasterEmbedding) else _tokens(embedding),
         [_block(cast(Block, block)) for block in model.stack.blocks],
         _weight(model.stack.norm),
-        _head(model.head),
+        (model.head.joint_weight, model.head.bias),
         rms=isinstance(model.stack.norm, nn.RMSNorm),
         half=half,
     )
@@ -75,14 +75,6 @@ def _block(block: Block) -> DecodedBlock:
 
 def _weight(norm: nn.Module) -> Tensor:
     return cast(nn.LayerNorm, norm).weight
-
-
-def _head(head: Head) -> tuple[Tensor, Tensor]:
-    """W h + b + F B h = (W + F B) h + b."""
-    weight = (
-        head.weight if head.to_features is None else head.weight + head.features @ head.to_features.weight
-    )
-    return weight, head.bias
 
 
 def _raster(embedding: RasterEmbedding) -> DecodedEmbedding:

@@ -114,11 +114,16 @@ class ImageDensity(Autoregressive):
         tokens = torch.cat([self.patches.vocabulary + starts[:, None], cells], dim=1)
         if not self.reads_label:
             tokens = tokens[:, : max(1, cells.shape[1])]
-        logits = self.network(tokens)[0].to(self.log_prior.dtype)
-        cell_logits = logits[:, : cells.shape[1], : self.patches.vocabulary].flatten(0, 1)
-        cell_log_probs = -F.cross_entropy(cell_logits, cells.flatten(), reduction="none").view_as(cells)
-        labels = logits[:, -1, self.patches.vocabulary :].log_softmax(-1)
-        return cell_log_probs, labels
+        number, exact, head = cells.shape[1], self.log_prior.dtype, self.network.head
+        # Patches are read at all tokens but the last, labels there: logits of both at all would be cut, and
+        # the gradient of a cut is a copy of zeros as large as what was cut.
+        h, last = self.network.hidden(tokens)[0].tensor_split([number], dim=1)
+        logits = head(h, slice(self.patches.vocabulary)).to(exact).flatten(0, 1)
+        cell_log_probs = -F.cross_entropy(logits, cells.flatten(), reduction="none").view_as(cells)
+        if not self.reads_label:
+            return cell_log_probs, cell_log_probs.new_zeros(len(cells), 0)
+        labels = head(last[:, 0], slice(self.patches.vocabulary, None)).to(exact)
+        return cell_log_probs, labels.log_softmax(-1)
 
     def begin(self, starts, member=0) -> "ImageState":
         """The state after the start token."""

@@ -12,6 +12,8 @@ from linsight.nn import Hinted
 
 __all__ = ["Head", "SequenceModel", "SequenceState"]
 
+EVERY = slice(None)
+
 
 class SequenceState(NamedTuple):
     """The state of a sequence model: what the embedding looks back to, and the mixers' states."""
@@ -60,10 +62,20 @@ class SequenceModel(nn.Module):
         lengths: Int[Tensor, " batch"] | None = None,
     ) -> tuple[Float[Tensor, "batch length outputs"], SequenceState]:
         """Logits of the token after each of `tokens` `(batch, length)`, and the state after the last."""
+        h, state = self.hidden(tokens, state, lengths)
+        return self.head(h), state
+
+    def hidden(
+        self,
+        tokens: Int[Tensor, "batch length"],
+        state: SequenceState | None = None,
+        lengths: Int[Tensor, " batch"] | None = None,
+    ) -> tuple[Float[Tensor, "batch length dim"], SequenceState]:
+        """What the head reads, and the state: for who wants some outputs at some tokens alone."""
         context, layers = (None, None) if state is None else state
         u, context = self.embedding(tokens, context, lengths)
         h, layers = self.stack(u, layers, lengths)
-        return self.head(h), SequenceState(context, layers)
+        return h, SequenceState(context, layers)
 
 
 class Head(Hinted, nn.Linear):
@@ -95,9 +107,18 @@ class Head(Hinted, nn.Linear):
         self.hint("weight", output=True)
         nn.init.zeros_(self.bias)
 
-    def forward(self, input: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes outputs"]:
-        """The logits."""
-        logits = super().forward(input)
+    def forward(
+        self, input: Float[Tensor, "*axes dim"], outputs: slice = EVERY
+    ) -> Float[Tensor, "*axes outputs"]:
+        """The logits, of all outputs or of some.
+
+        W + F B is one small matrix: its product with h is the only one that has a row for every token.
+        """
+        return F.linear(input, self.joint_weight[outputs], self.bias[outputs])
+
+    @property
+    def joint_weight(self) -> Float[Tensor, "outputs dim"]:
+        """W + F B, or W where no output has features."""
         return (
-            logits if self.to_features is None else logits + F.linear(self.to_features(input), self.features)
+            self.weight if self.to_features is None else self.weight + self.features @ self.to_features.weight
         )
