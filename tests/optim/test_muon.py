@@ -119,6 +119,16 @@ def test_iterations_move_singular_values_alone_by_their_polynomial(shape, dtype)
     assert torch.equal(matrix, kept)
 
 
+@pytest.mark.parametrize("shape", [(8, 8), (8, 40), (40, 8)])
+def test_autocast_does_not_reach_the_iterations(shape):
+    """A step where the loss is computed is the same to the bit: eight bits would lose all but the largest."""
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    options = (3.4445, -4.775, 2.0315), 5, 1e-7, torch.float32
+    expected = orthogonal(matrix, *options)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(orthogonal(matrix, *options), expected)
+
+
 def test_a_matrix_of_zeros_does_not_move():
     model = network()
     optimizer = MuonConfig(lr=0.1, weight_decay=0.0).build(model)

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 from toy_training import ToyTask, toy_run
 
 from linsight.optim import ConstantConfig
@@ -61,6 +62,29 @@ def test_bfloat16_computes_so_and_keeps_float32_weights(tmp_path):
     fit(toy_run(4), tmp_path / "fp32", progress="none")
     assert losses(tmp_path / "bf16") != losses(tmp_path / "fp32")
     assert losses(tmp_path / "bf16") == pytest.approx(losses(tmp_path / "fp32"), rel=0.05)
+
+
+def test_bfloat16_ends_with_the_loss(tmp_path):
+    """Backward and optimiser compute in the types of what they are given: Muon's products need the digits."""
+    seen = []
+
+    class Watching(ToyTask):
+        def loss(self, model, batch):
+            loss, logs = super().loss(model, batch)
+            seen.append(("loss", torch.is_autocast_enabled("cpu")))
+            loss.register_hook(lambda _: seen.append(("backward", torch.is_autocast_enabled("cpu"))))
+            return loss, logs
+
+    def step(*_):
+        seen.append(("step", torch.is_autocast_enabled("cpu")))
+
+    config = toy_run(2, precision="bfloat16")
+    hook = register_optimizer_step_pre_hook(step)
+    try:
+        fit(config, tmp_path, task=Watching(config.task), progress="none")
+    finally:
+        hook.remove()
+    assert seen == 2 * [("loss", True), ("backward", False), ("step", False)]
 
 
 def test_accumulation_changes_memory_not_the_gradient(tmp_path):

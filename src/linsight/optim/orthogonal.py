@@ -38,7 +38,9 @@ def orthogonal(
     x = x.T if tall else x
     x.div_(x.norm().clamp(min=eps))
     narrow = x.shape[1] < 2 * x.shape[0]
-    x = (_stepwise if narrow or dtype == torch.bfloat16 else _by_products)(x, coefficients, iterations)
+    iterate = _stepwise if narrow or dtype == torch.bfloat16 else _by_products
+    with torch.autocast(x.device.type, enabled=False):  # trainers may step where they compute the loss
+        x = iterate(x, coefficients, iterations)
     return x.T if tall else x
 
 

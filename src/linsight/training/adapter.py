@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from contextlib import AbstractContextManager
 from typing import Any, cast
 
 import lightning.pytorch as lightning
@@ -11,6 +12,7 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from linsight.training.batches import Step
+from linsight.training.hardware import computing
 from linsight.training.hush import quiet
 from linsight.training.recorder import Recorder
 from linsight.training.session import Session
@@ -31,12 +33,12 @@ def train(session: Session, recorder: Recorder) -> None:
     Raises:
         Diverged: The loss is not finite, or the gradient is not for the tenth step in a row.
     """
-    training = session.config.training
     with quiet():
         trainer = lightning.Trainer(
             accelerator="gpu" if session.device.type == "cuda" else "cpu",
             devices=[session.device.index or 0] if session.device.type == "cuda" else 1,
-            precision="bf16-mixed" if training.precision == "bfloat16" else "32-true",
+            # Lightning's own autocast would hold for the backward and the optimiser too.
+            precision="32-true",
             max_epochs=1,  # of all the steps that remain: epochs are the loader's business
             # Rows, checkpoints, progress and validation are the recorder's: exact, and free between.
             logger=False,
@@ -99,17 +101,21 @@ class TaskModule(lightning.LightningModule):
     def validate(self) -> dict[str, float]:
         """The task's cheap look at its validation split, in the precision of training."""
         self.model.eval()
-        with torch.no_grad(), self.trainer.precision_plugin.val_step_context():
+        with torch.no_grad(), self._computing():
             numbers = self.losses.validate()
         self.model.train()
         return numbers
+
+    def _computing(self) -> AbstractContextManager[object]:
+        return computing(self.session.config.training.precision, self.session.device)
 
     def _backward(self, batch: Step, step: int) -> dict[str, float]:
         means: dict[str, float] = {}
         share = 1 / len(batch.parts)
         for part in batch.parts:
             with self.losses.unsynchronised(part is not batch.parts[-1]):
-                loss, logs = self.losses(part)
+                with self._computing():
+                    loss, logs = self.losses(part)
                 self.manual_backward(loss * share)
             for name, value in {"loss": loss, **logs}.items():
                 means[f"train/{name}"] = means.get(f"train/{name}", 0.0) + share * value.item()

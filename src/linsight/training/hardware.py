@@ -2,12 +2,20 @@
 
 import os
 import shutil
+from contextlib import AbstractContextManager
 
 import torch
 
 from linsight.training.config import Precision
 
-__all__ = ["best_precision", "describe_device", "describe_precision", "has_compiler", "pick_device"]
+__all__ = [
+    "best_precision",
+    "computing",
+    "describe_device",
+    "describe_precision",
+    "has_compiler",
+    "pick_device",
+]
 
 
 def pick_device(local: int = 0) -> torch.device:
@@ -26,6 +34,14 @@ def pick_device(local: int = 0) -> torch.device:
 def best_precision(device: torch.device | None = None) -> Precision:
     """`bfloat16` where the device has instructions for it, else `float32`."""
     return "bfloat16" if _bfloat16_unit(device or pick_device()) else "float32"
+
+
+def computing(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """Where models compute in this precision; for forward calls alone.
+
+    Backward calls remember it, and what an optimiser multiplies must not be rounded to eight bits.
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def describe_precision(precision: Precision, device: torch.device) -> str:

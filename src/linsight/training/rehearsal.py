@@ -7,7 +7,7 @@ import torch
 
 from linsight.tasks.base import Batch, Task
 from linsight.training.config import RunConfig
-from linsight.training.hardware import pick_device
+from linsight.training.hardware import computing, pick_device
 
 __all__ = ["Rehearsal"]
 
@@ -33,8 +33,7 @@ class Rehearsal:
 
     def backward(self, batch: Batch) -> None:
         """The loss and its gradients."""
-        half = self.config.training.precision == "bfloat16"
         with torch.random.fork_rng(devices=[]):
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            with computing(self.config.training.precision, self.device):
                 loss, _ = self.task.loss(self.model, batch)
             loss.backward()
