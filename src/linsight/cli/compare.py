@@ -56,6 +56,8 @@ class Options:
     """As in linsight train."""
     json: bool = False
     """Print the numbers as JSON."""
+    allocator: Literal["keep", "default"] = "keep"
+    """As in linsight train."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -83,7 +85,10 @@ def run(arguments: Sequence[str]) -> int:
     if options.seeds < 1:
         raise ValueError(f"--seeds: expected at least 1, got {options.seeds}")
     from linsight.cli.comparing import Request, compare
+    from linsight.profiling import keep_memory
 
+    if options.allocator == "keep":
+        keep_memory()
     request = Request(
         task=task,
         over=options.over,
