@@ -111,12 +111,13 @@ def test_fcn_scores_down_to_its_finest_stride(awake, finest: int, number: int) -
         build("fcn", finest_stride=2)
 
 
-def test_unet_joins_the_grown_map_with_the_encoders(awake) -> None:
+@pytest.mark.parametrize("join", ["concat", "add"])
+def test_unet_joins_the_grown_map_with_the_encoders(awake, join: str) -> None:
     """By hand for two levels."""
-    decoder = awake(decoder_config("unet", upsampler="deconv2").build((4, 8), (4, 8), CLASSES))
+    decoder = awake(decoder_config("unet", upsampler="deconv2", join=join).build((4, 8), (4, 8), CLASSES))
     fine, coarse = torch.randn(1, 4, 5, 4).double(), torch.randn(1, 8, 3, 2).double()
     grown = decoder.ups[0].conv(coarse)[:, :, :5, :4]
-    h = decoder.blocks[0](torch.cat([grown, fine], dim=1))
+    h = decoder.blocks[0](torch.cat([grown, fine], dim=1) if join == "concat" else grown + fine)
     scores = torch.nn.functional.conv2d(h, decoder.last.project.weight, decoder.last.project.bias)
     logits = torch.nn.functional.interpolate(scores, scale_factor=4.0, mode="bilinear")
     torch.testing.assert_close(decoder([fine, coarse], (18, 16)), logits[:, :, :18, :16])
@@ -134,6 +135,13 @@ def test_unet_ends_with_any_upsampler_at_any_size(awake, last: str) -> None:
         logits.square().sum().backward()
     unused = [key for key, one in decoder.last.named_parameters() if one.grad is None or not one.grad.any()]
     assert unused == []
+
+
+def test_unet_joins_in_no_third_way() -> None:
+    """In another process: here the shape checks would catch it before the code a user runs does."""
+    program = "from linsight.models.vision import UNetConfig; UNetConfig(join='multiply')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "ValueError: join: expected 'concat' or 'add', got 'multiply'" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["unpool", "subpixels"])

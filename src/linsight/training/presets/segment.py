@@ -45,6 +45,6 @@ def _model(widths: tuple[int, ...], layers: tuple[int, ...]) -> DenseConfig:
     return DenseConfig(
         classes=11,
         backbone=PyramidConfig(stages=stages, convolutions=1),
-        decoder=UNetConfig(last="deconv2"),
+        decoder=UNetConfig(last="deconv2", join="add"),
         coarse_logits=True,
     )

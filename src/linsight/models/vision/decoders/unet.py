@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,8 @@ from linsight.nn.upsampling import UPSAMPLERS, Upsampler, make_upsampler
 
 __all__ = ["UNet", "UNetConfig"]
 
+Join = Literal["concat", "add"]
+
 
 @dataclass(frozen=True)
 class UNetConfig(DecoderConfig):
@@ -22,10 +24,15 @@ class UNetConfig(DecoderConfig):
     last: str = "bilinear"
     """From the finest map to logits of pixels. Interpolation cannot draw what is finer than the map; an
     upsampler that learns, as `subpixel`, can."""
+    join: Join = "concat"
+    """Of the grown map with the encoder's. `add` (Chaurasia, Culurciello 2017, arXiv 1707.03718) has a third
+    less to convolve."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
         super().__post_init__()
+        if self.join not in get_args(Join):
+            raise ValueError(f"join: expected 'concat' or 'add', got {self.join!r}")
         known = [name for name in UPSAMPLERS if name != "unpool"]
         if self.last not in known:
             raise ValueError(f"last: expected one of {', '.join(known)}, got {self.last!r}")
@@ -56,8 +63,10 @@ class UNet(Decoder):
         self.ups = nn.ModuleList(
             make_upsampler(name, coarse, fine, skip_channels=fine) for fine, coarse in pairs
         )
+        self.join = config.join
+        sides = 2 if self.join == "concat" else 1
         self.blocks = nn.ModuleList(
-            nn.Sequential(convolve(2 * fine, fine), convolve(fine, fine)) for fine, _ in pairs
+            nn.Sequential(convolve(sides * fine, fine), convolve(fine, fine)) for fine, _ in pairs
         )
         self.last = make_upsampler(config.last, self.channels[0], classes, scale=self.strides[0])
 
@@ -74,5 +83,5 @@ class UNet(Decoder):
             skip = maps[level]
             where = indices[level] if needs else None
             x = climb(cast(Upsampler, self.ups[level]), x, skip.shape[2:], skip=skip, indices=where)
-            x = self.blocks[level](torch.cat([x, skip], dim=1))
+            x = self.blocks[level](x + skip if self.join == "add" else torch.cat([x, skip], dim=1))
         return climb(self.last, x, size)
