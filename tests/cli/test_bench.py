@@ -5,6 +5,7 @@ import json
 import pytest
 
 from linsight.cli.main import main
+from linsight.profiling.peers import PEERS
 
 SMALL = ["--lengths", "16,32,64", "--dim", "64", "--seconds", "0.001"]
 
@@ -27,7 +28,7 @@ def test_the_folder_holds_page_table_figures_and_numbers(tmp_path, capsys):
 
 
 def test_peers_that_are_not_installed_are_told(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("linsight.profiling.peers.PEERS", {"performer-pytorch": "no_such_module"})
+    monkeypatch.setitem(PEERS, "performer-pytorch", "no_such_module")
     assert main(["bench", "mixers", "--mixers", "linear", *SMALL, "--out", str(tmp_path)]) == 0
     assert "performer-pytorch was not measured: it does not import here" in capsys.readouterr().out
 
