@@ -1,4 +1,4 @@
-"""What was measured on, and what it can do at best."""
+"""What was measured on."""
 
 import os
 import platform
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from linsight.profiling import allocator, measure
+from linsight.profiling import allocator
 
-__all__ = ["Machine", "machine", "peaks"]
+__all__ = ["Machine", "machine"]
 
 
 @dataclass(frozen=True)
@@ -47,22 +47,6 @@ def machine() -> Machine:
         allocator=allocator(),
         load=load,
     )
-
-
-def peaks(seconds: float = 2.0) -> dict[str, float]:
-    """The best of this core: GFLOP/s of products, GB/s of a copy (read and written)."""
-    a = torch.randn(1024, 1024)
-    half = a.bfloat16()
-    small = torch.randn(128, 64, 64)
-    source, target = torch.randn(2, 2**24).unbind(0)
-    calls = {
-        "float32 product 1024^3": (lambda: a @ a, 2 * 1024**3),
-        "bfloat16 product 1024^3": (lambda: half @ half, 2 * 1024**3),
-        "float32 products 128 x 64^3": (lambda: small @ small, 2 * 128 * 64**3),
-        "copy of 64 MiB": (lambda: target.copy_(source), 2 * source.nbytes),
-    }
-    timings = measure({name: call for name, (call, _) in calls.items()}, seconds=seconds)
-    return {name: work / timings[name].minimum / 1e6 for name, (_, work) in calls.items()}
 
 
 def _cpu() -> str:

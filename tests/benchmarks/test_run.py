@@ -8,6 +8,7 @@ from benchmarks.case import Case, Limit, Table
 from benchmarks.cases import average_precision, linear_attention, renderers, scan, upsampling
 from benchmarks.machine import machine
 from linsight import kernels
+from linsight.profiling import PRODUCT, Peak
 from linsight.profiling import clock as measuring
 
 SHAPE = (1, 16, 2, 8)
@@ -21,7 +22,7 @@ def use(monkeypatch, *, bar: float, red: bool = False) -> None:
 
     monkeypatch.setattr(run, "CASES", {"small": Case("a small case", ("tests",), tables)})
     monkeypatch.setattr(run, "_pass", lambda tests: not red)
-    monkeypatch.setattr(run, "peaks", lambda: {run.REFERENCE: 100.0})
+    monkeypatch.setattr(run, "peaks", lambda: {PRODUCT: Peak(100.0, "GFLOP/s")})
 
 
 def test_a_table_has_the_machine_every_candidate_and_its_error(monkeypatch, capsys):

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from linsight.cli.main import main
+from linsight.profiling.peers import PEERS
 
-SMALL = ["--lengths", "16,32,64", "--dim", "64", "--seconds", "0.001"]
+SMALL = ["--lengths", "1,32,64", "--dim", "64", "--seconds", "0.001"]
 
 
 def test_the_folder_holds_page_table_figures_and_numbers(tmp_path, capsys):
@@ -27,7 +28,7 @@ def test_the_folder_holds_page_table_figures_and_numbers(tmp_path, capsys):
 
 
 def test_peers_that_are_not_installed_are_told(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("linsight.profiling.peers.PEERS", {"performer-pytorch": "no_such_module"})
+    monkeypatch.setitem(PEERS, "performer-pytorch", "no_such_module")
     assert main(["bench", "mixers", "--mixers", "linear", *SMALL, "--out", str(tmp_path)]) == 0
     assert "performer-pytorch was not measured: it does not import here" in capsys.readouterr().out
 
@@ -63,7 +64,7 @@ def test_a_mixer_that_breaks_a_law_has_no_speed(tmp_path, capsys, monkeypatch):
         ("mixers --mixers lineer", "mixer 'lineer' is not known; choose one of"),
         ("mixers --mixers linformer", "never causal|every projected key"),
         ("mixers --lengths 4,x", "--lengths: expected whole numbers with commas between, got '4,x'"),
-        ("mixers --lengths 1,4", "--lengths: expected at least 2 tokens, got 1"),
+        ("mixers --lengths 0,4", "--lengths: expected at least 1 token, got 0"),
         ("mixers --dim 100", "--dim: expected a multiple of 64, the width of a head, got 100"),
         ("mixers --seconds 0", "--seconds: expected a number above 0, got 0.0"),
     ],

@@ -74,6 +74,6 @@ def _lengths(text: str) -> tuple[int, ...]:
         lengths = tuple(sorted({int(word) for word in text.split(",")}))
     except ValueError:
         raise ValueError(f"--lengths: expected whole numbers with commas between, got {text!r}") from None
-    if lengths[0] < 2:
-        raise ValueError(f"--lengths: expected at least 2 tokens, got {lengths[0]}")
+    if lengths[0] < 1:
+        raise ValueError(f"--lengths: expected at least 1 token, got {lengths[0]}")
     return lengths

@@ -9,8 +9,9 @@ from linsight.cli.parsing import parse
 __all__ = ["Options", "run"]
 
 DESCRIPTION = """Measure the compiled kernels of this machine against softmax attention, loops over tokens, a
-plain product, and published packages where they are installed. Both take turns in one process, on one thread.
-An op that does not equal its definition in float64 is not measured.
+plain product, and published packages where they are installed: ops, a layer, an optimiser's step, a training
+step, decoding. Both take turns in one process, on one thread. The peaks of a core are measured beside them.
+What does not equal its definition in float64 is not measured.
 """
 
 
@@ -19,7 +20,7 @@ class Options:
     """What `linsight bench kernels` takes."""
 
     seconds: float = 3.0
-    """Processor time for each line; five rounds at least."""
+    """Processor time for each line; five rounds at least, of whole generations two."""
     json: bool = False
     """Print the numbers as JSON."""
 
@@ -38,28 +39,35 @@ def run(arguments: Sequence[str]) -> int:
     from linsight import kernels
     from linsight.cli.progress import watching
     from linsight.cli.tables import columns
-    from linsight.profiling import allocator, kernel_ratios
+    from linsight.profiling import allocator, kernel_cases, measure_ratios, peaks, training_cases
     from linsight.tasks.exhibits import Table
-    from linsight.tasks.generate.decoding import decode_ratios
+    from linsight.tasks.generate.decoding import decode_cases
+    from linsight.tasks.generate.training_step import model_cases
 
+    best = peaks()
+    cases = [*kernel_cases(), *training_cases(), *model_cases(), *decode_cases()]
     with watching() as progress:
-        rows = list(kernel_ratios(seconds=options.seconds, progress=progress))
-        rows += decode_ratios(seconds=options.seconds, progress=progress)
+        rows = list(measure_ratios(cases, seconds=options.seconds, progress=progress))
     if options.json:
-        print(json.dumps([asdict(row) | {"ratio": row.ratio} for row in rows], indent=2))
+        numbers = {
+            "peaks": {name: peak._asdict() for name, peak in best.items()},
+            "lines": [asdict(row) | {"ratio": row.ratio} for row in rows],
+        }
+        print(json.dumps(numbers, indent=2))
     else:
+        note = f"Level {kernels.cpu.level()}, torch {torch.__version__}, allocator {allocator()}, one thread."
+        cells = tuple((name, f"{peak.rate:.3g}", peak.unit) for name, peak in best.items())
+        print(columns(Table("peaks", "Peaks of this core", ("", "at best", ""), cells, note)))
+        print()
+        names = ("op", "what", "against", "our ms", "its ms", "times faster", "goal", "gate", "error", "")
         cells = tuple(
             (
-                *(row.op, row.what, row.other, row.kernel_ms, row.other_ms, row.ratio, row.goal, row.gate),
+                *(row.op, row.what, row.other, row.our_ms, row.other_ms, row.ratio, row.goal, row.gate),
                 row.error,
                 row.note or ("below its gate" if row.missed else ""),
             )
             for row in rows
         )
-        note = (
-            f"Medians of processor time on one thread; level {kernels.cpu.level()}, "
-            f"torch {torch.__version__}, allocator {allocator()}. Errors are relative to float64."
-        )
-        names = ("op", "what", "against", "kernel ms", "ms", "times faster", "goal", "gate", "error", "")
+        note = "Medians of processor time. Errors are relative to float64."
         print(columns(Table("kernels", "Compiled kernels", names, cells, note)))
     return int(any(row.missed or "self-check" in row.note for row in rows))

@@ -1,7 +1,6 @@
-"""How much faster compiled kernels are than what else computes the same, beside the peaks of the machine."""
+"""How much faster compiled kernels are than what else computes the same."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
 
@@ -10,47 +9,26 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from linsight import kernels, ops
-from linsight.profiling.clock import measure
-from linsight.profiling.peers import peer
+from linsight.profiling.peers import imported, peer
+from linsight.profiling.ratios import CLOSE, Call, Calls, Case, Speedup, Unmeasured, doubled, largest_error
 
-__all__ = ["Case", "KernelRatio", "kernel_ratios", "measure_ratio", "self_check"]
+__all__ = ["check_kernel", "forward", "gradients", "kernel_cases", "self_check"]
 
-CLOSE = 1e-5
-"""Relative error to float64 above which an op is not measured; kernels have some 1e-7."""
-Call = Callable[..., tuple[Tensor, ...]]
+Function = Callable[..., Tensor]
+Bars = tuple[float, float]
+"""A goal and a gate."""
 
 
-@dataclass(frozen=True)
-class KernelRatio:
-    """One line: what a kernel takes, what the other takes, and how often it goes into that.
+def kernel_cases() -> Iterator[Case]:
+    """Every kernel against softmax, its eager form, plain loops, peers, and a product of as much work.
 
-    Milliseconds are medians of processor time of one thread, both taking turns; None where there is nothing
-    to measure, and `note` says why. `error` is the relative one to the float64 definition. `goal` is what we
-    want, `gate` what must hold.
+    An op whose self-check is red, or that has no kernel here, has lines without numbers. The eager blocks of
+    linear attention, which run everywhere, are measured too.
     """
-
-    op: str
-    what: str
-    other: str
-    goal: float
-    gate: float
-    kernel_ms: float | None = None
-    other_ms: float | None = None
-    error: float | None = None
-    note: str = ""
-
-    @property
-    def ratio(self) -> float | None:
-        """How often the kernel goes into the other; a share of the peak where the other is a product."""
-        return None if self.kernel_ms is None or self.other_ms is None else self.other_ms / self.kernel_ms
-
-    @property
-    def missed(self) -> bool:
-        """Whether it was measured and stays below its gate."""
-        return self.ratio is not None and self.ratio < self.gate
-
-
-Case = tuple[KernelRatio, Call | None, Call | None, Call]
+    yield _eager_case()
+    for op, cases in CASES.items():
+        for case in cases():
+            yield Case(case.line, partial(_checked, op, case.make))
 
 
 def self_check(op: str) -> float:
@@ -60,154 +38,205 @@ def self_check(op: str) -> float:
         op: One that has a compiled kernel: "linear_attention", "delta_rule" and others.
     """
     call, inputs = SMALL[op]()
-    found = _gradients(partial(call, form="compiled"), *inputs)
-    exact = _gradients(partial(call, form="naive"), *(_double(x) for x in inputs))
-    return max(_error(a, b) for a, b in zip(found, exact, strict=True))
+    found = gradients(partial(call, form="compiled"), *inputs)
+    exact = gradients(partial(call, form="naive"), *map(doubled, inputs))
+    return largest_error(found, exact)
 
 
-def kernel_ratios(
-    *, seconds: float = 3.0, progress: Callable[[str, int, int], object] = lambda *_: None
-) -> Iterator[KernelRatio]:
-    """Measure every kernel against softmax, its eager form, plain loops, peers that are installed, and peaks.
+def check_kernel(op: str) -> None:
+    """Refuse to measure what calls a compiled op that does not run here, or whose self-check is red.
 
-    An op whose self-check is red, or that has no kernel here, has a line without numbers.
-
-    Args:
-        seconds: Processor time for each line, five rounds at least.
-        progress: Called as `("kernels", done, total)` after each line.
+    Raises:
+        Unmeasured: With the reason.
     """
-    torch.set_num_threads(1)
-    lines = [(op, case) for op, cases in CASES.items() for case in cases()]
-    reasons = {op: _why_not(op) for op in dict.fromkeys(op for op, _ in lines)}
-    for done, (op, case) in enumerate(lines, 1):
-        yield measure_ratio(*case, reason=reasons[op], seconds=seconds)
-        progress("kernels", done, len(lines))
-
-
-def _why_not(op: str) -> str | None:
-    """Why an op is not measured."""
     reason = kernels.choose(op, "cpu", torch.float32).passed_over.get("compiled")
     if reason is None and not (error := self_check(op)) < CLOSE:
-        return f"its self-check is red: relative error {error:.0e}"
-    return reason
+        reason = f"its self-check is red: relative error {error:.0e}"
+    if reason is not None:
+        raise Unmeasured(reason)
 
 
-def measure_ratio(
-    row: KernelRatio,
-    kernel: Call | None,
-    other: Call | None,
-    exact: Call,
-    *,
-    reason: str | None,
-    seconds: float,
-) -> KernelRatio:
-    """The line with its numbers, or why there are none.
+def forward(call: Function, *inputs: Tensor) -> tuple[Tensor, ...]:
+    """The output; the last input is the gradient that a backward would begin with."""
+    with torch.no_grad():
+        return (call(*inputs[:-1]),)
 
-    Args:
-        row: Without numbers.
-        kernel: What is measured; its first outputs are compared with those of `exact`, in float64.
-        other: What it is measured against; None: not installed.
-        reason: Why nothing is measured; None to measure, unless the kernel is wrong.
-        seconds: Processor time, five rounds at least.
-    """
-    if reason is not None or kernel is None or other is None:
-        return replace(row, note=reason or f"{row.other} is not installed")
-    error = max(_error(a, b) for a, b in zip(kernel(), exact(), strict=True))
-    if not error < CLOSE:
-        return replace(row, note=f"its self-check is red: relative error {error:.0e}")
-    times = measure({"kernel": kernel, "other": other}, seconds=seconds)
-    return replace(row, kernel_ms=times["kernel"].median, other_ms=times["other"].median, error=error)
+
+def gradients(call: Function, *inputs: Tensor) -> tuple[Tensor, ...]:
+    """Those of all inputs but the last one, which is that of the output."""
+    leaves = [x.detach().requires_grad_() for x in inputs[:-1]]
+    return torch.autograd.grad(call(*leaves), leaves, inputs[-1])
+
+
+def _checked(op: str, make: Callable[[], Calls]) -> Calls:
+    check_kernel(op)
+    return make()
+
+
+def _calls(
+    run: Call,
+    ours: Function,
+    other: Function,
+    exact: Function,
+    inputs: tuple[Tensor, ...],
+) -> Calls:
+    return Calls(
+        partial(run, ours, *inputs), partial(run, other, *inputs), partial(run, exact, *map(doubled, inputs))
+    )
+
+
+def _eager_case() -> Case:
+    """What runs where there is no kernel."""
+    line = Speedup("linear_attention", "eager blocks, forward, T=4096", "softmax (SDPA)", 10.0, 6.0)
+    return Case(line, partial(_eager, 4096))
+
+
+def _eager(length: int) -> Calls:
+    ours, exact = (partial(_attend, form=form) for form in ("chunk", "recurrent"))
+    return _calls(forward, ours, _softmax, exact, _attention_inputs(length))
 
 
 def _attention_cases() -> Iterator[Case]:
     """B=1, H=8, K=V=64."""
-    attend = partial(_attend, form="compiled")
-    for backward in (False, True):
-        run, what = (_gradients, "forward + backward") if backward else (_forward, "forward")
-        goals = ((2.5, 1.3), (7.0, 3.5), (22.0, 11.0)) if backward else ((3.5, 1.8), (8.0, 4.0), (25.0, 12.0))
-        for length, (goal, gate) in zip((256, 1024, 4096), goals, strict=True):
-            inputs = torch.rand(4, 1, length, 8, 64, generator=torch.Generator().manual_seed(0)).unbind(0)
-            exact = partial(run, partial(_attend, form="chunk"), *(x.double() for x in inputs))
-            kernel = partial(run, attend, *inputs)
-            row = KernelRatio("linear_attention", f"{what}, T={length}", "softmax (SDPA)", goal, gate)
-            yield row, kernel, partial(run, _softmax, *inputs), exact
-            if length == 1024 and not backward:
-                row = KernelRatio(
-                    "linear_attention", f"{what}, T={length}", "its work in a product", 0.8, 0.6
-                )
-                yield row, kernel, _product(4 * length * 8 * 64 * 64), exact
+    softmax = (
+        ((3.5, 1.8), (8.0, 4.0), (25.0, 12.0)),
+        ((2.5, 1.3), (7.0, 3.5), (22.0, 11.0)),
+    )
+    for (run, what), bars in zip(RUNS, softmax, strict=True):
+        for length, (goal, gate) in zip((256, 1024, 4096), bars, strict=True):
+            line = Speedup("linear_attention", f"{what}, T={length}", "softmax (SDPA)", goal, gate)
+            yield Case(line, partial(_beside_softmax, run, length))
+    line = Speedup("linear_attention", "forward, T=1024", "its work in a product", 0.8, 0.6)
+    yield Case(line, partial(_beside_product, 1024))
+    line = Speedup("linear_attention", "normalised, forward, T=4096", "performer-pytorch", 60.0, 30.0)
+    yield Case(line, partial(_beside_performer, 4096))
+    for run, what in RUNS:
+        line = Speedup("linear_attention", f"{what}, T=4096", "fast-transformers", 3.5, 2.0)
+        yield Case(line, partial(_beside_fast_transformers, run, 4096))
+
+
+def _beside_softmax(run: Call, length: int) -> Calls:
+    return _calls(run, *_attentions(_softmax), _attention_inputs(length))
+
+
+def _beside_product(length: int) -> Calls:
+    calls = _beside_softmax(forward, length)
+    return calls._replace(other=_product(4 * length * 8 * 64 * 64))
+
+
+def _beside_performer(length: int) -> Calls:
+    """Its sums over the tokens so far, to which it comes where CUDA code is missing; they are normalised."""
+    layer = peer("performer-pytorch", 64, causal=True)
+    sums = cast(Function, cast(torch.nn.Module, layer.fast_attention).causal_linear_fn)
+    return _calls(
+        forward, *_attentions(partial(_heads_first, sums), normalise=True), _attention_inputs(length)
+    )
+
+
+def _beside_fast_transformers(run: Call, length: int) -> Calls:
+    product = imported("fast-transformers").causal_dot_product
+    return _calls(run, *_attentions(partial(_heads_first, product)), _attention_inputs(length))
+
+
+def _attentions(other: Function, **options: bool) -> tuple[Function, Function, Function]:
+    """The kernel, the other, and blocks for float64."""
+    ours, exact = (partial(_attend, form=form, **options) for form in ("compiled", "chunk"))
+    return ours, other, exact
+
+
+def _attention_inputs(length: int, heads: int = 8, width: int = 64) -> tuple[Tensor, ...]:
+    return torch.rand(4, 1, length, heads, width, generator=torch.Generator().manual_seed(0)).unbind(0)
+
+
+def _heads_first(attention: Function, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """An attention of (B, H, T, K) on (B, T, H, K)."""
+    return attention(*(x.transpose(1, 2).contiguous() for x in (q, k, v))).transpose(1, 2)
 
 
 def _scan_cases() -> Iterator[Case]:
     """B=1, D=1024, N=16: Mamba's at width 512."""
-    try:
-        layer = peer("mambapy", 64, causal=True)
-    except ImportError:
-        theirs = None
-    else:
-        scan = cast(Callable[..., Tensor], layer.selective_scan)
-        theirs = lambda *x: scan(*x, x[0].new_zeros(()))  # noqa: E731
-    for backward, length in ((False, 1024), (True, 512)):
-        run, what = (_gradients, "forward + backward") if backward else (_forward, "forward")
-        inputs = _scan_inputs(length, 1024, 16)
-        exact = partial(run, partial(_scan, form="chunk"), *(x.double() for x in inputs))
-        kernel = partial(run, partial(_scan, form="compiled"), *inputs)
-        if not backward:
-            row = KernelRatio("selective_scan", f"{what}, T={length}", "a loop over tokens", 45.0, 25.0)
-            yield row, kernel, partial(run, _prepared_scan, *inputs), exact
-        goals = (60.0, 30.0) if backward else (70.0, 35.0)
-        row = KernelRatio("selective_scan", f"{what}, T={length}", "mambapy", *goals)
-        yield row, kernel, None if theirs is None else partial(run, theirs, *inputs), exact
+    line = Speedup("selective_scan", "forward, T=1024", "a loop over tokens", 45.0, 25.0)
+    yield Case(line, partial(_scans, forward, 1024, lambda: _prepared_scan))
+    for (run, what), length, bars in zip(RUNS, (1024, 512), ((70.0, 35.0), (60.0, 30.0)), strict=True):
+        line = Speedup("selective_scan", f"{what}, T={length}", "mambapy", *bars)
+        yield Case(line, partial(_scans, run, length, _mambapy))
+
+
+def _scans(run: Call, length: int, other: Callable[[], Function]) -> Calls:
+    ours, exact = (partial(_scan, form=form) for form in ("compiled", "chunk"))
+    return _calls(run, ours, other(), exact, _scan_inputs(length, 1024, 16))
+
+
+def _mambapy() -> Function:
+    """Its scan, without a way past it."""
+    scan = cast(Function, peer("mambapy", 64, causal=True).selective_scan)
+    return lambda *inputs: scan(*inputs, inputs[0].new_zeros(()))
 
 
 def _delta_cases() -> Iterator[Case]:
     """B=1, H=4, K=V=64: the rule with a decay of a token, and with free vectors and a decay of a feature."""
     for call, by_feature, words in ((_correct, False, ""), (_transform, True, "free vectors, ")):
-        goals = ((8.0, 4.0), (4.0, 2.0)) if not by_feature else ((8.0, 4.0), (8.0, 4.0))
-        inputs = _delta_inputs(1024, 4, 64, by_feature=by_feature)
-        yield from _against_eager("delta_rule", call, inputs, f"{words}forward", goals)
+        bars = ((8.0, 4.0), (4.0, 2.0)) if not by_feature else ((8.0, 4.0), (8.0, 4.0))
+        inputs = partial(_delta_inputs, 1024, 4, 64, by_feature=by_feature)
+        yield from _against_eager("delta_rule", call, inputs, words, 1024, bars)
 
 
 def _convolution_cases() -> Iterator[Case]:
     """B=1, D=1024, 4 taps: Mamba's at width 512."""
-    goals = (2.0, 1.2), (4.0, 2.0)
-    inputs = _convolution_inputs(1024, 1024, 4)
+    bars = (2.0, 1.2), (4.0, 2.0)
+    inputs = partial(_convolution_inputs, 1024, 1024, 4)
     other = "naive", "its shifted products"
-    yield from _against_eager("short_convolution", _convolve, inputs, "forward", goals, other)
+    yield from _against_eager("short_convolution", _convolve, inputs, "", 1024, bars, other)
 
 
 def _space_cases() -> Iterator[Case]:
     """S4D at B=4, D=256, 64 states: the recurrence; and its convolution kernel, which torch computes."""
-    inputs = _space_inputs(4, 784, 256, 32)
-    yield from _against_eager("diagonal_space", _space, inputs, "forward", ((5.0, 2.5), (5.0, 2.5)))
-    log_decay, read = (x.to(torch.complex128) for x in inputs[1:3])
-    row = KernelRatio("diagonal_space", "convolution kernel, T=768", "complex powers", 60.0, 20.0)
-    ours = partial(ops.diagonal_kernel, log_decay, read, 768, dtype=torch.float32)
-    exact = partial(ops.diagonal_kernel, log_decay, read, 768, dtype=torch.float64)
-    powers = partial(_powers, *inputs[1:3], 768)
-    yield row, lambda: (ours(),), lambda: (powers(),), lambda: (exact(),)
+    inputs = partial(_space_inputs, 4, 784, 256, 32)
+    yield from _against_eager("diagonal_space", _space, inputs, "", 784, ((5.0, 2.5), (5.0, 2.5)))
+    line = Speedup("diagonal_space", "convolution kernel, T=768", "complex powers", 60.0, 20.0)
+    yield Case(line, partial(_beside_powers, 768))
+
+
+def _beside_powers(length: int) -> Calls:
+    _, log_decay, read, _ = _space_inputs(4, 784, 256, 32)
+    kernel = partial(ops.diagonal_kernel, doubled(log_decay), doubled(read), length)
+    return Calls(
+        lambda: (kernel(dtype=torch.float32),),
+        lambda: (_powers(log_decay, read, length),),
+        lambda: (kernel(dtype=torch.float64),),
+    )
 
 
 def _recurrence_cases() -> Iterator[Case]:
     """LRU at B=4 and 256 states."""
-    inputs = _recurrence_inputs(4, 784, 256)
-    yield from _against_eager("diagonal_recurrence", _recur, inputs, "forward", ((8.0, 4.0), (6.0, 3.0)))
+    inputs = partial(_recurrence_inputs, 4, 784, 256)
+    yield from _against_eager("diagonal_recurrence", _recur, inputs, "", 784, ((8.0, 4.0), (6.0, 3.0)))
 
 
 def _against_eager(
     op: str,
-    call: Callable[..., Tensor],
-    inputs: tuple[Tensor, ...],
-    what: str,
-    goals: tuple[tuple[float, float], tuple[float, float]],
+    call: Function,
+    inputs: Callable[[], tuple[Tensor, ...]],
+    words: str,
+    length: int,
+    bars: tuple[Bars, Bars],
     other: tuple[str, str] = ("chunk", "its eager blocks"),
 ) -> Iterator[Case]:
     """A kernel beside an eager form of its op: forward, and with the backward."""
-    (form, name), length = other, inputs[0].shape[1]
-    for run, words, (goal, gate) in zip((_forward, _gradients), ("", " + backward"), goals, strict=True):
-        row = KernelRatio(op, f"{what}{words}, T={length}", name, goal, gate)
-        kernel, eager = (partial(run, partial(call, form=each), *inputs) for each in ("compiled", form))
-        yield row, kernel, eager, partial(run, partial(call, form=form), *(_double(x) for x in inputs))
+    form, name = other
+    for (run, what), (goal, gate) in zip(RUNS, bars, strict=True):
+        line = Speedup(op, f"{words}{what}, T={length}", name, goal, gate)
+        yield Case(line, partial(_beside_eager, run, call, form, inputs))
+
+
+def _beside_eager(
+    run: Call,
+    call: Function,
+    form: str,
+    inputs: Callable[[], tuple[Tensor, ...]],
+) -> Calls:
+    kernel, eager = (partial(call, form=each) for each in ("compiled", form))
+    return _calls(run, kernel, eager, eager, inputs())
 
 
 def _scan_inputs(length: int, channels: int, states: int) -> tuple[Tensor, ...]:
@@ -269,8 +298,8 @@ def _recur(x: Tensor, log_decay: Tensor, *, form: str) -> Tensor:
     return ops.diagonal_recurrence(x, log_decay, form=form)[0]
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, *, form: str) -> Tensor:
-    return ops.linear_attention(q, k, v, form=form)[0]
+def _attend(q: Tensor, k: Tensor, v: Tensor, *, form: str, normalise: bool = False) -> Tensor:
+    return ops.linear_attention(q, k, v, form=form, normalise=normalise)[0]
 
 
 def _correct(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, decay: Tensor, *, form: str) -> Tensor:
@@ -310,24 +339,7 @@ def _product(operations: float) -> Call:
     return lambda: (*(a @ a for _ in range(whole)), a @ rest)
 
 
-def _forward(call: Callable[..., Tensor], *inputs: Tensor) -> tuple[Tensor, ...]:
-    """The output; the last input is the gradient that a backward would begin with."""
-    with torch.no_grad():
-        return (call(*inputs[:-1]),)
-
-
-def _gradients(call: Callable[..., Tensor], *inputs: Tensor) -> tuple[Tensor, ...]:
-    leaves = [x.detach().requires_grad_() for x in inputs[:-1]]
-    return torch.autograd.grad(call(*leaves), leaves, inputs[-1])
-
-
-def _error(found: Tensor, exact: Tensor) -> float:
-    return float((_double(found) - exact).norm() / exact.norm())
-
-
-def _double(x: Tensor) -> Tensor:
-    return x.to(torch.complex128 if x.is_complex() else torch.float64)
-
+RUNS = ((forward, "forward"), (gradients, "forward + backward"))
 
 CASES: dict[str, Callable[[], Iterator[Case]]] = {
     "linear_attention": _attention_cases,
@@ -340,10 +352,7 @@ CASES: dict[str, Callable[[], Iterator[Case]]] = {
 """What is measured of each op."""
 
 SMALL: dict[str, Callable[[], tuple[Callable[..., Tensor], tuple[Tensor, ...]]]] = {
-    "linear_attention": lambda: (
-        _attend,
-        torch.rand(4, 1, 70, 2, 20, generator=torch.Generator().manual_seed(0)).unbind(0),
-    ),
+    "linear_attention": lambda: (_attend, _attention_inputs(70, 2, 20)),
     "delta_rule": lambda: (_correct, _delta_inputs(70, 2, 20, by_feature=True)),
     "selective_scan": lambda: (_scan, _scan_inputs(70, 20, 5)),
     "short_convolution": lambda: (_convolve, _convolution_inputs(70, 20, 4)),
