@@ -1,5 +1,7 @@
 """The report of a comparison: best first, failures told, quality against every cost."""
 
+from dataclasses import replace
+
 import pytest
 
 from linsight.reports.comparison import comparison_exhibits
@@ -70,6 +72,21 @@ def test_seeds_of_a_member_are_one_row_of_means_with_students_interval():
     by_name = {one.name: one for one in figures}
     assert by_name["quality_by_seconds"].series["a"] == ([7.0], [0.5])
     assert by_name["valid_accuracy"].series == {"a": ([1], [pytest.approx(0.1)]), "b": ([1], [0.1])}
+
+
+def test_what_seeds_agree_in_or_have_not_is_told_as_it_is():
+    """A count needs no interval, and a density that a head has not leaves no trace."""
+    seeds = [
+        replace(
+            result("a", "a", value, 0, seed=seed), metrics={"accuracy": value, "weights": 84320.0} | density
+        )
+        for seed, (value, density) in enumerate([(0.4, {"nats": 1.0}), (0.6, {})])
+    ]
+    table, *_ = comparison_exhibits(
+        seeds, headline="accuracy", falls=False, budget="", beside=("weights", "nats")
+    )
+    assert table.columns[-2:] == ("weights", "nats")
+    assert table.rows[0][-2:] == ("84,320", "")
 
 
 def test_without_seeds_there_is_no_column_of_them_and_no_interval():

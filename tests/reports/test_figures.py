@@ -176,6 +176,17 @@ def test_a_log_axis_inside_one_decade_still_has_numbers() -> None:
     assert any(labels)
 
 
+def test_ticks_of_a_narrow_log_axis_can_be_told_apart() -> None:
+    """Between 29.6 and 29.8 million no power of ten, and no single digit, says where one is."""
+    curves = Curves("c", "", {"a": ([2.96e7, 2.97e7, 2.98e7], [2.0, 3.0, 5.0])}, "x", "y", log_x=True)
+    figure = draw(curves)
+    FigureCanvasAgg(figure).draw()
+    labels = [label.get_text() for label in figure.axes[0].get_xticklabels(minor=True) if label.get_text()]
+    assert len(labels) > 2
+    assert len(set(labels)) == len(labels)
+    assert all(label.endswith("M") for label in labels)
+
+
 def test_a_curve_of_unequal_lengths_is_refused() -> None:
     with pytest.raises(ValueError, match="curves 'c': series 'a' has 2 x and 1 y values"):
         draw(Curves("c", "", {"a": ([1, 2], [1.0])}, "x", "y"))

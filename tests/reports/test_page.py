@@ -78,7 +78,7 @@ def test_text_is_escaped() -> None:
 
 
 def test_numbers_stand_right_and_words_left() -> None:
-    rows = (("a", 1, "82.9 ± 0.1", "12 %"), ("b", None, "7", "1.5 / 2"))
+    rows = (("a", 1, "82.9 ± 0.1", "12 %"), ("b", None, "7", "1.5 / 2"), ("c", 3, "", "1 %"))
     text = page(exhibits=[Table("t", "T", ("name", "count", "nats", "share"), rows)])
     classes = re.findall(r"<th( class=\"number\")?>(\w+)</th>", text)
     assert [(bool(marked), name) for marked, name in classes] == [

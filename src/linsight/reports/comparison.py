@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from math import isfinite, nan
+from math import isfinite, isnan, nan
 from typing import NamedTuple
 
 from linsight.metrics import mean_interval
@@ -22,10 +22,16 @@ class _Member(NamedTuple):
     trained: list[Result]
 
     def told(self, value: Callable[[Result], float]) -> str:
-        """The mean of a number over the seeds, and half its interval where there are several."""
-        interval = mean_interval([value(result) for result in self.trained])
-        spread = f" ± {interval.half_width:.2g}" if interval.number > 1 else ""
-        return f"{interval.mean:.4g}{spread}"
+        """The mean of a number over the seeds and half its interval; the number itself where all have it.
+
+        Nothing where they have none, as a head without a density has no coverage.
+        """
+        values = [value(result) for result in self.trained]
+        interval = mean_interval(values)
+        if isnan(interval.mean):
+            return ""
+        number = f"{interval.mean:,.0f}" if abs(interval.mean) >= 1000 else f"{interval.mean:.4g}"
+        return number if min(values) == max(values) else f"{number} ± {interval.half_width:.2g}"
 
 
 def comparison_exhibits(

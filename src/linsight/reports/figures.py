@@ -127,8 +127,19 @@ def _legend_beside(figure: Figure, axes: Axes) -> None:
 def _plain_decades(axis: Axis) -> None:
     """0.1, 1, 10 instead of powers of ten; a range inside one decade labels its minor ticks too."""
     low, high = axis.get_view_interval()
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(LogFormatter() if high < 10 * low else NullFormatter())
+    axis.set_major_formatter(FuncFormatter(_said))
+    axis.set_minor_formatter(_Thinned() if high < 10 * low else NullFormatter())
+
+
+class _Thinned(LogFormatter):
+    """Numbers where matplotlib would have some; its own are of one digit, however close they are."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return _said(x) if super().__call__(x, pos) else ""
+
+
+def _said(value: float, _: int | None = None) -> str:
+    return f"{value:g}" if value < 10_000 else EngFormatter(sep="")(value)
 
 
 def _largest(curves: Curves, axis: int) -> float:

@@ -102,5 +102,5 @@ def _table(table: Table) -> dict[str, Any]:
 
 
 def _is_number(value: str | int | float | None) -> bool:
-    """Whether the cell is a number, as it is or written out (`82.9 ± 0.1`, `12 %`)."""
-    return not isinstance(value, str) or re.fullmatch(r"[-+]?\d[\d.,eE±%/ +-]*", value) is not None
+    """Whether the cell is a number, as it is or written out (`82.9 ± 0.1`, `12 %`), or there is none."""
+    return not isinstance(value, str) or re.fullmatch(r"([-+]?\d[\d.,eE±%/ +-]*)?", value) is not None
