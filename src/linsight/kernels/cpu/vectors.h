@@ -26,6 +26,8 @@ constexpr int64_t LANES = 16;
 constexpr int PARTS = LANES * sizeof(float) / REGISTER;
 typedef float Floats __attribute__((vector_size(REGISTER)));
 typedef int32_t Integers __attribute__((vector_size(REGISTER)));
+// In memory that is aligned to a float alone. A memcpy of the size goes, in halves of a register, by the stack.
+typedef float Loose __attribute__((vector_size(REGISTER), aligned(sizeof(float)), may_alias));
 
 struct Vector {
   Floats part[PARTS];
@@ -59,15 +61,14 @@ INLINE void operator+=(Vector &a, Vector b) { EACH a.part[i] += b.part[i]; }
 // `count` is 16, or less at the tail of a row, where the rest is 0 and is not stored.
 INLINE Vector load(const float *from, int64_t count) {
   Vector v = {};
-  // A constant size becomes a few instructions; the tail is rare.
-  if (count == LANES) memcpy(&v, from, sizeof v);
-  else memcpy(&v, from, count * sizeof(float));
+  if (count < LANES) memcpy(&v, from, count * sizeof(float));
+  else EACH v.part[i] = *(const Loose *)(from + i * (LANES / PARTS));
   return v;
 }
 
 INLINE void store(float *to, Vector v, int64_t count) {
-  if (count == LANES) memcpy(to, &v, sizeof v);
-  else memcpy(to, &v, count * sizeof(float));
+  if (count < LANES) memcpy(to, &v, count * sizeof(float));
+  else EACH *(Loose *)(to + i * (LANES / PARTS)) = v.part[i];
 }
 
 // `v`, and exactly 0 where `mask` is 0.
