@@ -11,6 +11,7 @@ __all__ = ["OPS", "Choice", "choose", "require"]
 OPS: dict[str, tuple[str, ...]] = {
     "linear_attention": ("compiled", "eager"),
     "delta_rule": ("compiled", "eager"),
+    "favor_attention": ("compiled", "eager"),
     "selective_scan": ("compiled", "eager"),
     "short_convolution": ("compiled", "eager"),
     "diagonal_space": ("compiled", "eager"),

@@ -48,6 +48,8 @@ from linsight.ops.directions import (
 from linsight.ops.hashing import Rings, angular_buckets, bucket_attention, ring_attention
 from linsight.ops.linear import (
     accumulator_dtype,
+    favor_attention,
+    global_favor_attention,
     global_linear_attention,
     linear_attention,
     linear_attention_piece,
@@ -101,7 +103,9 @@ __all__ = [
     "discretise_diagonal",
     "dplr_delta_rule",
     "exp_map",
+    "favor_attention",
     "fft_convolution",
+    "global_favor_attention",
     "global_linear_attention",
     "last_inputs",
     "linear_attention",

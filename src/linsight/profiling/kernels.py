@@ -153,6 +153,12 @@ def _heads_first(attention: Function, q: Tensor, k: Tensor, v: Tensor) -> Tensor
     return attention(*(x.transpose(1, 2).contiguous() for x in (q, k, v))).transpose(1, 2)
 
 
+def _favor_cases() -> Iterator[Case]:
+    """Performer's at B=1, H=4, K=V=64: 266 features, whose logarithms are given."""
+    inputs = _favor_inputs(1024, 4, 266, 64)
+    yield from _against_eager("favor_attention", _features, inputs, "forward", ((3.0, 1.5), (3.0, 1.5)))
+
+
 def _scan_cases() -> Iterator[Case]:
     """B=1, D=1024, N=16: Mamba's at width 512."""
     line = Speedup("selective_scan", "forward, T=1024", "a loop over tokens", 45.0, 25.0)
@@ -248,6 +254,14 @@ def _scan_inputs(length: int, channels: int, states: int) -> tuple[Tensor, ...]:
     return u, delta, A, B, C, dy
 
 
+def _favor_inputs(length: int, heads: int, features: int, width: int) -> tuple[Tensor, ...]:
+    """Normal logarithms, of a head together, values, logarithms of weights, and a gradient."""
+    generator = torch.Generator().manual_seed(0)
+    v, do = torch.randn(2, 1, length, heads, width, generator=generator).unbind(0)
+    q, k = torch.randn(2, 1, heads, length, features, generator=generator).transpose(2, 3).unbind(0)
+    return q, k, v, -torch.rand(1, length, heads, generator=generator), do
+
+
 def _delta_inputs(length: int, heads: int, width: int, *, by_feature: bool) -> tuple[Tensor, ...]:
     """Queries, keys of length 1, values, fractions, decays by token or feature, and a gradient."""
     generator = torch.Generator().manual_seed(0)
@@ -302,6 +316,10 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, *, form: str, normalise: bool = Fal
     return ops.linear_attention(q, k, v, form=form, normalise=normalise)[0]
 
 
+def _features(*inputs: Tensor, form: str) -> Tensor:
+    return ops.favor_attention(*inputs, form=form)[0]
+
+
 def _correct(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, decay: Tensor, *, form: str) -> Tensor:
     return ops.delta_rule(q, k, v, beta, decay, form=form)[0]
 
@@ -344,6 +362,7 @@ RUNS = ((forward, "forward"), (gradients, "forward + backward"))
 CASES: dict[str, Callable[[], Iterator[Case]]] = {
     "linear_attention": _attention_cases,
     "delta_rule": _delta_cases,
+    "favor_attention": _favor_cases,
     "selective_scan": _scan_cases,
     "short_convolution": _convolution_cases,
     "diagonal_space": _space_cases,
@@ -354,6 +373,7 @@ CASES: dict[str, Callable[[], Iterator[Case]]] = {
 SMALL: dict[str, Callable[[], tuple[Callable[..., Tensor], tuple[Tensor, ...]]]] = {
     "linear_attention": lambda: (_attend, _attention_inputs(70, 2, 20)),
     "delta_rule": lambda: (_correct, _delta_inputs(70, 2, 20, by_feature=True)),
+    "favor_attention": lambda: (_features, _favor_inputs(70, 2, 20, 9)),
     "selective_scan": lambda: (_scan, _scan_inputs(70, 20, 5)),
     "short_convolution": lambda: (_convolve, _convolution_inputs(70, 20, 4)),
     "diagonal_space": lambda: (_space, _space_inputs(2, 70, 20, 5)),

@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import delta_cases
+import favor_cases
 import linear_cases
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from linsight import ops
@@ -16,6 +18,7 @@ __all__ = [
     "Call",
     "convolution",
     "delta",
+    "favor",
     "parts",
     "recurrence",
     "results",
@@ -24,7 +27,7 @@ __all__ = [
     "wrong",
 ]
 
-TOKENS = frozenset({"q", "k", "v", "a", "b", "beta", "log_decay", "u", "delta", "B", "C", "x"})
+TOKENS = frozenset({"q", "k", "v", "a", "b", "beta", "log_decay", "log_weights", "u", "delta", "B", "C", "x"})
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,23 @@ def attention(
     return Call("linear_attention", case.tensors(), lambda form, **given: replace(case, **given)(form))
 
 
+def favor(batch: int, length: int, features: int, values: int) -> Call:
+    """FAVOR+, of two heads; the state's last row of features is its peak."""
+    given = favor_cases.drawn(length, features, values, batch=batch, dtype=torch.float32)
+    memory, peak = given.pop("memory"), given.pop("peak")
+
+    def packed(memory: Tensor, peak: Tensor) -> Tensor:
+        below = F.pad(peak[..., None, None], (0, values, features, 0))
+        return F.pad(memory, (0, 0, 0, 1)) + below
+
+    def computed(form: str, *, initial_state: Tensor | None = None, **given: Tensor) -> tuple[Tensor, Tensor]:
+        before = None if initial_state is None else (initial_state[:, :, :-1], initial_state[:, :, -1, 0])
+        o, after = ops.favor_attention(**given, initial_state=before, form=form)
+        return o, packed(*after)
+
+    return Call("favor_attention", {**given, "initial_state": packed(memory, peak)}, computed)
+
+
 def delta(rule: str, decay: str, batch: int, length: int, features: int, values: int) -> Call:
     """A delta rule, of two heads."""
     sizes = {"batch": batch, "heads": 2, "features": features, "values": values}
@@ -186,6 +206,7 @@ CALLS: dict[str, Callable[[int, int, int, int], Call]] = {
     "attention, decay of a head": partial(attention, "head", "before"),
     "attention, decay of a token, divided": partial(attention, "token", "bonus", normalise=True),
     "attention, decay of a feature": partial(attention, "feature", "bonus"),
+    "favor": favor,
     **{
         f"{rule} rule, decay {decay}": partial(delta, rule, decay)
         for rule in delta_cases.RULES

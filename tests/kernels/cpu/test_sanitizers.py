@@ -36,6 +36,14 @@ CALLS = """
                 options = {"bonus": torch.rand(2, K)} if read == "before" and normalise else {}
                 call(ops.linear_attention, q, k, v, decay, read=read, normalise=normalise, **options)
 
+    def favor(T, M, V):
+        def flat(*inputs, form):
+            o, state = ops.favor_attention(*inputs, form=form)
+            return o, *state
+
+        q, k, v = torch.randn(1, T, 2, M), torch.randn(1, T, 2, M), torch.rand(1, T, 2, V)
+        call(flat, q, k, v, torch.randn(1, T, 2))
+
     def delta(T, K, V):
         q, k, v = torch.rand(1, T, 2, K), torch.rand(1, T, 2, K) / K, torch.rand(1, T, 2, V)
         for decay in (None, -torch.rand(1, T, 2), -torch.rand(1, T, 2, K)):
@@ -80,6 +88,7 @@ CALLS = """
                 decode(7, 18, 17, kind, **options)
             for sizes in ((1, 1, 1), (31, 17, 33), (33, 16, 16), (65, 3, 47), (32, 40, 5)):
                 attention(*sizes)
+                favor(*sizes)
                 delta(*sizes)
                 scan(*sizes)
                 convolution(*sizes)

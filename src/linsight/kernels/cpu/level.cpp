@@ -5,6 +5,7 @@
 #include "delta_rule.h"
 #include "diagonal_recurrence.h"
 #include "diagonal_space.h"
+#include "favor.h"
 #include "linear_attention.h"
 #include "selective_scan.h"
 #include "short_convolution.h"
@@ -38,6 +39,16 @@ EXPORTED(attention_forward)(const Attention *x, int64_t begin, int64_t end, floa
 EXPORTED(attention_backward)(const Attention *x, int64_t begin, int64_t end, float *scratch) {
   Flushed flushed;
   for (int64_t unit = begin; unit < end; ++unit) backward(*x, unit, scratch);
+}
+
+EXPORTED(favor_forward)(const Favor *f, int64_t begin, int64_t end, float *scratch) {
+  Flushed flushed;
+  for (int64_t unit = begin; unit < end; ++unit) Features(*f, unit, scratch).forward();
+}
+
+EXPORTED(favor_backward)(const Favor *f, int64_t begin, int64_t end, float *scratch) {
+  Flushed flushed;
+  for (int64_t unit = begin; unit < end; ++unit) Features(*f, unit, scratch).backward();
 }
 
 // Units: a row.

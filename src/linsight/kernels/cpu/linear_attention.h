@@ -36,8 +36,9 @@ constexpr int64_t ROWS = REGISTER == 64 ? 8 : 4;
 constexpr int64_t FLOATS = REGISTER / sizeof(float);
 constexpr float FLOOR = 1e-6f;
 
-enum Order { ADD_READ, READ_ADD, BACKWARDS };  // after the decay, but BACKWARDS is: read, add, decay, from the end
-enum Decay { NONE, BY_ROW, BY_LANE };
+// A step decays, then does these; or, from the end, does these and then decays.
+enum Order { ADD_READ, READ_ADD, ADD_READ_BACK, READ_ADD_BACK };
+enum Decay { NONE, BY_ROW, BY_LANE, BY_STEP };
 
 // Of every step: what reads and what is written along the rows of a state, what is written along its lanes, what
 // is read, and what decays.
@@ -52,8 +53,19 @@ struct Pass {
   int64_t steps;
 };
 
+template <int WIDTH>
+INLINE void scale(Floats (&s)[ROWS][WIDTH], float factor) {
+#pragma GCC unroll 8
+  for (int r = 0; r < ROWS; ++r)
+#pragma GCC unroll 2
+    for (int w = 0; w < WIDTH; ++w) s[r][w] *= factor;
+}
+
 template <int WIDTH, Order order, Decay decay>
 static void tile(const Pass &p, int64_t row, int64_t lane) {
+  constexpr bool back = order == ADD_READ_BACK || order == READ_ADD_BACK;
+  constexpr bool add_read = order == ADD_READ || order == ADD_READ_BACK;
+  constexpr bool within = decay == BY_ROW || decay == BY_LANE;
   Floats s[ROWS][WIDTH];
   float *state = p.state + row * p.wide + lane;
 #pragma GCC unroll 8
@@ -61,10 +73,14 @@ static void tile(const Pass &p, int64_t row, int64_t lane) {
 #pragma GCC unroll 2
     for (int w = 0; w < WIDTH; ++w) s[r][w] = *(const Floats *)(state + r * p.wide + w * FLOATS);
   for (int64_t i = 0; i < p.steps; ++i) {
-    const int64_t t = order == BACKWARDS ? p.steps - 1 - i : i;
+    const int64_t t = back ? p.steps - 1 - i : i;
     const float *reads = p.reads + t * p.row_stride + row, *writes = p.writes + t * p.row_stride + row;
     const float *keep = p.decay;
-    if (decay != NONE) keep += decay == BY_ROW ? t * p.row_stride + row : t * p.wide + lane;
+    if (decay == BY_ROW) keep += t * p.row_stride + row;
+    if (decay == BY_LANE) keep += t * p.wide + lane;
+    // Apart from the sums, which a decay of 1, as most are, leaves the same to the bit, and as fast.
+    const bool falls = decay == BY_STEP && keep[t] != 1;
+    if (falls && !back) scale(s, keep[t]);
     float *out = p.out + t * p.wide + lane;
     Floats c[WIDTH], o[WIDTH], d[WIDTH];
 #pragma GCC unroll 2
@@ -78,12 +94,13 @@ static void tile(const Pass &p, int64_t row, int64_t lane) {
 #pragma GCC unroll 2
       for (int w = 0; w < WIDTH; ++w) {
         if (decay == BY_ROW) d[w] = Floats{} + keep[r];
-        if (decay != NONE && order != BACKWARDS) s[r][w] *= d[w];
-        if (order == ADD_READ) s[r][w] += c[w] * writes[r];
+        if (within && !back) s[r][w] *= d[w];
+        if (add_read) s[r][w] += c[w] * writes[r];
         o[w] += s[r][w] * reads[r];
-        if (order != ADD_READ) s[r][w] += c[w] * writes[r];
-        if (decay != NONE && order == BACKWARDS) s[r][w] *= d[w];
+        if (!add_read) s[r][w] += c[w] * writes[r];
+        if (within && back) s[r][w] *= d[w];
       }
+    if (falls && back) scale(s, keep[t]);
 #pragma GCC unroll 2
     for (int w = 0; w < WIDTH; ++w) *(Floats *)(out + w * FLOATS) = o[w];
   }
@@ -207,19 +224,20 @@ static void pack_gradients(float *to, const Head &h, int64_t first, int64_t step
   }
 }
 
-// (keys, columns) of memory to a padded state, and back; or to its transpose.
-static void gather(float *state, const float *from, const Head &h, bool transposed) {
-  const int64_t wide = transposed ? h.wide_k : h.wide_v;
+// (keys, columns) of memory, of rows that are `spare` longer, to a padded state, and back; or to its transpose.
+static void gather(float *state, const float *from, const Head &h, bool transposed, int64_t spare = 0) {
+  const int64_t wide = transposed ? h.wide_k : h.wide_v, stride = h.columns + spare;
   memset(state, 0, h.wide_k * h.wide_v * sizeof(float));
   if (!from) return;
-  from += (h.row * h.x.heads + h.head) * h.x.keys * h.columns;
+  from += (h.row * h.x.heads + h.head) * h.x.keys * stride;
   for (int64_t i = 0; i < h.x.keys; ++i)
-    for (int64_t j = 0; j < h.columns; ++j) state[transposed ? j * wide + i : i * wide + j] = from[i * h.columns + j];
+    for (int64_t j = 0; j < h.columns; ++j) state[transposed ? j * wide + i : i * wide + j] = from[i * stride + j];
 }
 
-static void scatter(float *to, const float *state, const Head &h) {
-  to += (h.row * h.x.heads + h.head) * h.x.keys * h.columns;
-  for (int64_t i = 0; i < h.x.keys; ++i) memcpy(to + i * h.columns, state + i * h.wide_v, h.columns * sizeof(float));
+static void scatter(float *to, const float *state, const Head &h, int64_t spare = 0) {
+  const int64_t stride = h.columns + spare;
+  to += (h.row * h.x.heads + h.head) * h.x.keys * stride;
+  for (int64_t i = 0; i < h.x.keys; ++i) memcpy(to + i * stride, state + i * h.wide_v, h.columns * sizeof(float));
 }
 
 // scale * sum q bonus k, the weight of a token's own value.
@@ -423,9 +441,9 @@ static void backward(const Attention &x, int64_t unit, float *memory) {
     pack_values(a.v, h, first - x.before, steps);
     pack_gradients(a.dout, h, first, steps);
     if (x.ddecay) cross(a, chunk);
-    pass<BACKWARDS, BY_LANE>({a.v, a.dout, h.columns, h.wide_v, a.q, a.dk, h.wide_k, a.decay, a.dstate, steps},
+    pass<READ_ADD_BACK, BY_LANE>({a.v, a.dout, h.columns, h.wide_v, a.q, a.dk, h.wide_k, a.decay, a.dstate, steps},
                              x.decay.data);
-    pass<BACKWARDS, BY_ROW>({a.k, a.q, x.keys, h.wide_k, a.dout, a.dv, h.wide_v, a.decay, a.dstate_turned, steps},
+    pass<READ_ADD_BACK, BY_ROW>({a.k, a.q, x.keys, h.wide_k, a.dout, a.dv, h.wide_v, a.decay, a.dstate_turned, steps},
                             x.decay.data);
     for (int64_t t = steps - 1; t >= 0; --t) {
       const int64_t key = first + t - x.before;

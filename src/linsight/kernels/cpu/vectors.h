@@ -26,6 +26,8 @@ constexpr int64_t LANES = 16;
 constexpr int PARTS = LANES * sizeof(float) / REGISTER;
 typedef float Floats __attribute__((vector_size(REGISTER)));
 typedef int32_t Integers __attribute__((vector_size(REGISTER)));
+// In memory that is aligned to a float alone. A memcpy of the size goes, in halves of a register, by the stack.
+typedef float Loose __attribute__((vector_size(REGISTER), aligned(sizeof(float)), may_alias));
 
 struct Vector {
   Floats part[PARTS];
@@ -56,18 +58,22 @@ INLINE Vector operator*(Vector a, float b) {
 
 INLINE void operator+=(Vector &a, Vector b) { EACH a.part[i] += b.part[i]; }
 
-// `count` is 16, or less at the tail of a row, where the rest is 0 and is not stored.
-INLINE Vector load(const float *from, int64_t count) {
-  Vector v = {};
-  // A constant size becomes a few instructions; the tail is rare.
-  if (count == LANES) memcpy(&v, from, sizeof v);
-  else memcpy(&v, from, count * sizeof(float));
+// `count` is 16, or less at the tail of a row, where the rest is `rest` and is not stored.
+INLINE Vector load(const float *from, int64_t count, float rest = 0) {
+  Vector v = all(rest);
+  if (count < LANES) memcpy(&v, from, count * sizeof(float));
+  else EACH v.part[i] = *(const Loose *)(from + i * (LANES / PARTS));
   return v;
 }
 
 INLINE void store(float *to, Vector v, int64_t count) {
-  if (count == LANES) memcpy(to, &v, sizeof v);
-  else memcpy(to, &v, count * sizeof(float));
+  if (count < LANES) memcpy(to, &v, count * sizeof(float));
+  else EACH *(Loose *)(to + i * (LANES / PARTS)) = v.part[i];
+}
+
+INLINE Vector larger(Vector a, Vector b) {
+  EACH a.part[i] = a.part[i] > b.part[i] ? a.part[i] : b.part[i];
+  return a;
 }
 
 // `v`, and exactly 0 where `mask` is 0.
@@ -82,6 +88,14 @@ INLINE float sum(const Vector &v) {
   memcpy(lanes, &v, sizeof v);
   for (float x : lanes) total += x;
   return total;
+}
+
+INLINE float maximum(const Vector &v) {
+  float lanes[LANES];
+  memcpy(lanes, &v, sizeof v);
+  for (int half = LANES / 2; half; half /= 2)
+    for (int i = 0; i < half; ++i) lanes[i] = lanes[i + half] > lanes[i] ? lanes[i + half] : lanes[i];
+  return lanes[0];
 }
 
 // e^x. Exactly 1 at 0; 0 at -inf and below -69 (a decay of 1e-30 leaves of a state what the next write hides, or
