@@ -13,6 +13,7 @@ OPS: dict[str, tuple[str, ...]] = {
     "delta_rule": ("compiled", "eager"),
     "selective_scan": ("compiled", "eager"),
     "short_convolution": ("compiled", "eager"),
+    "gated_silu": ("compiled", "eager"),
     "diagonal_space": ("compiled", "eager"),
     "diagonal_recurrence": ("compiled", "eager"),
     "low_rank_space": ("eager",),

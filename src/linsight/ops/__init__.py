@@ -45,6 +45,7 @@ from linsight.ops.directions import (
     to_vector,
     wrap_angle,
 )
+from linsight.ops.gated_silu import gated_silu
 from linsight.ops.hashing import Rings, angular_buckets, bucket_attention, ring_attention
 from linsight.ops.linear import (
     accumulator_dtype,
@@ -102,6 +103,7 @@ __all__ = [
     "dplr_delta_rule",
     "exp_map",
     "fft_convolution",
+    "gated_silu",
     "global_linear_attention",
     "last_inputs",
     "linear_attention",
