@@ -14,6 +14,7 @@ OPS: dict[str, tuple[str, ...]] = {
     "favor_attention": ("compiled", "eager"),
     "selective_scan": ("compiled", "eager"),
     "short_convolution": ("compiled", "eager"),
+    "gated_silu": ("compiled", "eager"),
     "diagonal_space": ("compiled", "eager"),
     "diagonal_recurrence": ("compiled", "eager"),
     "low_rank_space": ("eager",),

@@ -1,8 +1,9 @@
 """The gated feed-forward network of a block."""
 
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from linsight import ops
 
 __all__ = ["GatedMLP"]
 
@@ -20,5 +21,4 @@ class GatedMLP(nn.Module):
 
     def forward(self, x: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes dim"]:
         """Apply the network to every token."""
-        gate, value = self.gate_value(x).chunk(2, dim=-1)
-        return self.out(F.silu(gate) * value)
+        return self.out(ops.gated_silu(self.gate_value(x)))

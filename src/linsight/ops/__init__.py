@@ -45,6 +45,7 @@ from linsight.ops.directions import (
     to_vector,
     wrap_angle,
 )
+from linsight.ops.gated_silu import gated_silu
 from linsight.ops.hashing import Rings, angular_buckets, bucket_attention, ring_attention
 from linsight.ops.linear import (
     accumulator_dtype,
@@ -106,6 +107,7 @@ __all__ = [
     "favor_attention",
     "fft_convolution",
     "global_favor_attention",
+    "gated_silu",
     "global_linear_attention",
     "last_inputs",
     "linear_attention",

@@ -195,6 +195,14 @@ def _convolution_cases() -> Iterator[Case]:
     yield from _against_eager("short_convolution", _convolve, inputs, "", 1024, bars, other)
 
 
+def _gate_cases() -> Iterator[Case]:
+    """B=32, 99 tokens, twice 256 numbers: `make run`'s, in float32."""
+    goals = (2.0, 1.4), (2.5, 1.6)
+    inputs = _gate_inputs(32, 99, 256)
+    other = "naive", "torch's operations"
+    yield from _against_eager("gated_silu", _gate, inputs, "forward", goals, other)
+
+
 def _space_cases() -> Iterator[Case]:
     """S4D at B=4, D=256, 64 states: the recurrence; and its convolution kernel, which torch computes."""
     inputs = partial(_space_inputs, 4, 784, 256, 32)
@@ -281,6 +289,16 @@ def _convolve(*inputs: Tensor, form: str) -> Tensor:
     return ops.short_convolution(*inputs, form=form)[0]
 
 
+def _gate_inputs(batch: int, length: int, width: int) -> tuple[Tensor, ...]:
+    generator = torch.Generator().manual_seed(0)
+    sizes = (batch, length, 2 * width), (batch, length, width)
+    return tuple(torch.randn(size, generator=generator) for size in sizes)
+
+
+def _gate(x: Tensor, *, form: str) -> Tensor:
+    return ops.gated_silu(x, form=form)
+
+
 def _space_inputs(batch: int, length: int, channels: int, states: int) -> tuple[Tensor, ...]:
     """Steps from 0.001 to 0.1 of S4D-Lin."""
     generator = torch.Generator().manual_seed(0)
@@ -365,6 +383,7 @@ CASES: dict[str, Callable[[], Iterator[Case]]] = {
     "favor_attention": _favor_cases,
     "selective_scan": _scan_cases,
     "short_convolution": _convolution_cases,
+    "gated_silu": _gate_cases,
     "diagonal_space": _space_cases,
     "diagonal_recurrence": _recurrence_cases,
 }
@@ -376,6 +395,7 @@ SMALL: dict[str, Callable[[], tuple[Callable[..., Tensor], tuple[Tensor, ...]]]]
     "favor_attention": lambda: (_features, _favor_inputs(70, 2, 20, 9)),
     "selective_scan": lambda: (_scan, _scan_inputs(70, 20, 5)),
     "short_convolution": lambda: (_convolve, _convolution_inputs(70, 20, 4)),
+    "gated_silu": lambda: (_gate, _gate_inputs(2, 70, 20)),
     "diagonal_space": lambda: (_space, _space_inputs(2, 70, 20, 5)),
     "diagonal_recurrence": lambda: (_recur, _recurrence_inputs(2, 70, 20)),
 }

@@ -15,10 +15,12 @@ from linsight import ops
 
 __all__ = [
     "CALLS",
+    "GUARD",
     "Call",
     "convolution",
     "delta",
     "favor",
+    "guarded",
     "parts",
     "recurrence",
     "results",
@@ -27,6 +29,8 @@ __all__ = [
     "wrong",
 ]
 
+GUARD = 12352.0
+"""What stands around a guarded buffer, a number of bfloat16 too."""
 TOKENS = frozenset({"q", "k", "v", "a", "b", "beta", "log_decay", "log_weights", "u", "delta", "B", "C", "x"})
 
 
@@ -96,6 +100,20 @@ def wrong(call: Call, found: dict[str, Tensor], exact: dict[str, Tensor]) -> dic
         shared = argument != name and argument != "initial_state" and not call.by_token(argument)
         errors[name] = linear_cases.relative_error(found[name], x, tokens**0.5 if shared else 0.1)
     return errors
+
+
+def guarded(guards: list[tuple[Tensor, int]]) -> Callable[..., Tensor]:
+    """`Tensor.new_empty` whose buffers are NaN between 32 guards on either side; `guards` is told of each."""
+    made = Tensor.new_empty
+
+    def new_empty(self: Tensor, *size, **options) -> Tensor:
+        shape = torch.Size(size[0] if len(size) == 1 and not isinstance(size[0], int) else size)
+        whole = made(self, shape.numel() + 64, **options).fill_(torch.nan)
+        whole[:32] = whole[-32:] = GUARD
+        guards.append((whole, shape.numel()))
+        return whole[32:-32].view(shape)
+
+    return new_empty
 
 
 def attention(

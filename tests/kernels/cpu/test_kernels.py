@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_calls import CALLS, Call, parts, results, wrong
+from kernel_calls import CALLS, GUARD, Call, guarded, parts, results, wrong
 from linear_cases import relative_error
 from torch import Tensor
 
@@ -136,27 +136,19 @@ def test_results_do_not_depend_on_threads(level: str, name: str, monkeypatch) ->
 def test_nothing_is_written_outside_and_everything_inside(level: str, name: str, monkeypatch) -> None:
     """Every output stands between guards and begins as NaN: guards stay, and no NaN is left."""
     guards: list[tuple[Tensor, int]] = []
-    made = Tensor.new_empty
-
-    def guarded(self: Tensor, *size, **options) -> Tensor:
-        shape = torch.Size(size[0] if len(size) == 1 and not isinstance(size[0], int) else size)
-        whole = made(self, shape.numel() + 64, **options).fill_(torch.nan)
-        whole[:32] = whole[-32:] = 12345.0
-        guards.append((whole, shape.numel()))
-        return whole[32:-32].view(shape)
 
     for sizes in ((1, 1, 1, 1), (2, 33, 17, 5), (1, 64, 32, 16), (2, 5, 3, 47)):
         call = CALLS[name](*sizes)
         with kernels.cpu.at_level(level):
             expected = results(call, "compiled")
             with monkeypatch.context() as patch:
-                patch.setattr(Tensor, "new_empty", guarded)
+                patch.setattr(Tensor, "new_empty", guarded(guards))
                 found = results(call, "compiled")
         assert all(torch.equal(found[which], x) for which, x in expected.items())
     assert len(guards) >= 4 * (1 + len(call.given))
     for whole, count in guards:
-        assert (whole[:32] == 12345.0).all()
-        assert (whole[32 + count :] == 12345.0).all()
+        assert (whole[:32] == GUARD).all()
+        assert (whole[32 + count :] == GUARD).all()
 
 
 @every_level

@@ -59,6 +59,10 @@ CALLS = """
         x, weight, state = torch.rand(2, T, D), torch.rand(D, taps), torch.rand(2, taps - 1, D)
         call(ops.short_convolution, x, weight, torch.rand(D), initial_state=state)
 
+    def gate(T, D, width):
+        for dtype in (torch.float32, torch.bfloat16):
+            call(lambda x, form: (ops.gated_silu(x, form=form),), torch.randn(T, 2 * D, dtype=dtype))
+
     def space(T, D, N):
         rates, read = torch.complex(-torch.rand(2, D, N), torch.rand(2, D, N))
         lengths = torch.tensor([T, T // 2, 0])
@@ -92,6 +96,7 @@ CALLS = """
                 delta(*sizes)
                 scan(*sizes)
                 convolution(*sizes)
+                gate(*sizes)
                 space(*sizes)
         print(level)
 """

@@ -15,6 +15,7 @@ from linsight.kernels.cpu.decode import (
 from linsight.kernels.cpu.delta import delta_rule
 from linsight.kernels.cpu.diagonal import diagonal_space
 from linsight.kernels.cpu.favor import favor_attention
+from linsight.kernels.cpu.gating import gated_silu
 from linsight.kernels.cpu.library import at_level, level, levels, why_not
 from linsight.kernels.cpu.recurrence import diagonal_recurrence
 from linsight.kernels.cpu.scan import selective_scan
@@ -34,6 +35,7 @@ __all__ = [
     "diagonal_recurrence",
     "diagonal_space",
     "favor_attention",
+    "gated_silu",
     "level",
     "levels",
     "linear_attention",

@@ -50,11 +50,11 @@ static void normalise(const float *x, const float *weight, int64_t dim, bool rms
   float mean = 0;
   Vector total = {};
   if (!rms) {
-    each(dim, ELEMENTS { total += load(x + i, count); });
+    each(dim, BODY { total += load(x + i, count); });
     mean = sum(total) / dim;
   }
   total = {};
-  each(dim, ELEMENTS {
+  each(dim, BODY {
     Vector away = load(x + i, count);
     away += all(-mean);
     away = away * away;
@@ -66,7 +66,7 @@ static void normalise(const float *x, const float *weight, int64_t dim, bool rms
     total += away;
   });
   const float factor = 1 / sqrtf(sum(total) / dim + EPSILON);
-  each(dim, ELEMENTS { store(y + i, (load(x + i, count) + all(-mean)) * factor * load(weight + i, count), count); });
+  each(dim, BODY { store(y + i, (load(x + i, count) + all(-mean)) * factor * load(weight + i, count), count); });
 }
 
 // Vectors of some rows, which then have seen one token more.
@@ -77,7 +77,7 @@ static void embed(const Step &s, int64_t row, float *x) {
   if (place == 0) s.start[row] = token;
   memset(x, 0, s.dim * sizeof(float));
   const auto add = [&](const float *from) __attribute__((always_inline)) {
-    each(s.dim, ELEMENTS { store(x + i, load(x + i, count) + load(from + i, count), count); });
+    each(s.dim, BODY { store(x + i, load(x + i, count) + load(from + i, count), count); });
   };
   for (int64_t n = 0; n < e.neighbours; ++n) {
     const int64_t distance = e.distances[n];
@@ -136,7 +136,7 @@ static void feed_forward(const Block &b, const Buffers &at, int64_t rows) {
   multiply(at.u, at.wide, rows, b.gate_value, at.y, wide_y, false);
   for (int64_t r = 0; r < rows; ++r) {
     float *gate = at.y + r * wide_y;
-    each(hidden, ELEMENTS {
+    each(hidden, BODY {
       store(gate + i, silu(load(gate + i, count)) * load(gate + hidden + i, count), count);
     });
   }
@@ -164,7 +164,7 @@ static void step(const Step &s, int64_t first, int64_t rows, float *memory) {
   norm(s.norm);
   multiply(at.u, wide, rows, s.head, at.y, wide_y, false);
   for (int64_t r = 0; r < rows; ++r)
-    each(outputs, ELEMENTS {
+    each(outputs, BODY {
       store(s.logits + (first + r) * outputs + i, load(at.y + r * wide_y + i, count) + load(s.bias + i, count), count);
     });
 }

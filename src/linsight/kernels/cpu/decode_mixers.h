@@ -39,27 +39,6 @@ constexpr float FLOOR = 1e-6f, UNIT = 1e-6f;
 
 enum Map { IDENTITY, ELU1, RELU, RELU2, SOFTMAX };
 
-template <class Body>
-INLINE void each(int64_t count, Body body) {
-  int64_t i = 0;
-  for (; i + LANES <= count; i += LANES) body(i, LANES);
-  if (i < count) body(i, count - i);
-}
-
-#define ELEMENTS [&](int64_t i, int64_t count) __attribute__((always_inline))
-
-INLINE Vector sigmoid(Vector x) {
-  Vector e = exponential(x * -1.0f);
-  EACH e.part[i] = 1 / (1 + e.part[i]);
-  return e;
-}
-
-INLINE Vector silu(Vector x) {
-  const Vector e = exponential(x * -1.0f);
-  EACH x.part[i] = x.part[i] / (1 + e.part[i]);
-  return x;
-}
-
 // max(x, 0) + log(1 + e), e = exp(-|x|): log(1 + e) = 2 artanh z with z = e / (2 + e) <= 1/3, by its series up to
 // z^15, whose rest is 2e-8 of it.
 INLINE Vector softplus(Vector x) {
@@ -82,7 +61,7 @@ INLINE Vector softplus(Vector x) {
 
 INLINE float squares(const float *x, int64_t size) {
   Vector total = {};
-  each(size, ELEMENTS {
+  each(size, BODY {
     const Vector part = load(x + i, count);
     total += part * part;
   });
@@ -90,7 +69,7 @@ INLINE float squares(const float *x, int64_t size) {
 }
 
 INLINE void scale(float *x, int64_t size, float factor) {
-  each(size, ELEMENTS { store(x + i, load(x + i, count) * factor, count); });
+  each(size, BODY { store(x + i, load(x + i, count) * factor, count); });
 }
 
 INLINE Vector mapped(Vector x, int64_t map) {
@@ -107,7 +86,7 @@ INLINE Vector mapped(Vector x, int64_t map) {
 static void softmax(float *x, int64_t size) {
   float top = x[0], total = 0;
   for (int64_t i = 1; i < size; ++i) top = x[i] > top || x[i] != x[i] ? x[i] : top;
-  each(size, ELEMENTS { store(x + i, exponential(load(x + i, count) + all(-top)), count); });
+  each(size, BODY { store(x + i, exponential(load(x + i, count) + all(-top)), count); });
   for (int64_t i = 0; i < size; ++i) total += x[i];
   scale(x, size, 1 / total);
 }
@@ -116,7 +95,7 @@ static void apply(int64_t map, float *x, int64_t heads, int64_t size) {
   if (map == SOFTMAX)
     for (int64_t h = 0; h < heads; ++h) softmax(x + h * size, size);
   else if (map != IDENTITY)
-    each(heads * size, ELEMENTS { store(x + i, mapped(load(x + i, count), map), count); });
+    each(heads * size, BODY { store(x + i, mapped(load(x + i, count), map), count); });
 }
 
 // Pairs (i, i + keys / 2) of every head by the angle place * frequency, which float32 would get wrong by 1e-5.
@@ -136,7 +115,7 @@ static void turn(float *x, int64_t heads, int64_t keys, const double *frequencie
 
 static void convolve(const Convolution &c, int64_t taps, int64_t row, float *y) {
   float *x = y + c.first, *inputs = c.inputs + row * (taps - 1) * c.channels;
-  each(c.channels, ELEMENTS {
+  each(c.channels, BODY {
     const Vector now = load(x + i, count);
     Vector total = c.bias ? load(c.bias + i, count) : Vector{};
     for (int64_t tap = 0; tap < taps - 1; ++tap) {
@@ -190,7 +169,7 @@ static void attend(const Mixing &m, float *state, float keep, float gain, const 
 // o = beta (v - keep S^T k).
 static void correct(const Mixing &m, const float *state, float keep, float beta, const float *k, const float *v,
                     float *o) {
-  each(m.values, ELEMENTS {
+  each(m.values, BODY {
     Vector recalled = {};
     for (int64_t row = 0; row < m.keys; ++row) recalled += load(state + row * m.values + i, count) * k[row];
     store(o + i, (load(v + i, count) + recalled * -keep) * beta, count);
@@ -201,12 +180,12 @@ static void correct(const Mixing &m, const float *state, float keep, float beta,
 static void finish(const Mixing &m, const float *gate, float *o) {
   const int64_t whole = m.heads * m.values, size = m.norm_groups ? whole / m.norm_groups : whole;
   const auto gated = [&] {
-    each(whole, ELEMENTS { store(o + i, load(o + i, count) * silu(load(gate + i, count)), count); });
+    each(whole, BODY { store(o + i, load(o + i, count) * silu(load(gate + i, count)), count); });
   };
   if (gate && m.gate_first) gated();
   for (int64_t group = 0; group < m.norm_groups; ++group)
     scale(o + group * size, size, 1 / sqrtf(squares(o + group * size, size) / size + (float)m.norm_eps));
-  if (m.norm) each(whole, ELEMENTS { store(o + i, load(o + i, count) * load(m.norm + i, count), count); });
+  if (m.norm) each(whole, BODY { store(o + i, load(o + i, count) * load(m.norm + i, count), count); });
   if (gate && !m.gate_first) gated();
 }
 
@@ -226,7 +205,7 @@ static void mix(const Mixing &m, int64_t row, float *y, float *o, float *memory)
     turn(k, m.groups, m.keys, m.frequencies, m.position[row]++);
   }
   if (m.scale != 1) scale(q, m.groups * m.keys, (float)m.scale);
-  each(m.heads, ELEMENTS {
+  each(m.heads, BODY {
     Vector kept = m.constant ? load(m.constant + i, count) : all(1);
     if (m.step >= 0) {
       const Vector s = softplus(load(y + m.step + i, count) + load(m.step_bias + i, count));
@@ -244,7 +223,7 @@ static void mix(const Mixing &m, int64_t row, float *y, float *o, float *memory)
     if (m.beta >= 0) correct(m, state, keep[h], beta[h], key, value, out);
     else if (m.step >= 0) gain = step[h];
     attend(m, state, keep[h], gain, query, key, m.beta >= 0 ? out : value, out);
-    if (m.skip) each(m.values, ELEMENTS {
+    if (m.skip) each(m.values, BODY {
       store(out + i, load(out + i, count) + load(value + i, count) * m.skip[h], count);
     });
   }
@@ -255,13 +234,13 @@ static void mix(const Mixing &m, int64_t row, float *y, float *o, float *memory)
 static void scan(const Mixing &m, int64_t row, const float *y, const float *selected, const float *steps, float *o) {
   const float *x = y + m.v, *write = selected + m.k, *read = selected + m.q, *rates = m.rates;
   float *state = m.state + row * m.heads * m.keys;
-  each(m.heads, ELEMENTS {
+  each(m.heads, BODY {
     store(o + i, softplus(load(steps + i, count) + load(m.step_bias + i, count)), count);
   });
   for (int64_t c = 0; c < m.heads; ++c, state += m.keys, rates += m.keys) {
     const float step = o[c];
     Vector total = {};
-    each(m.keys, ELEMENTS {
+    each(m.keys, BODY {
       Vector h = exponential(load(rates + i, count) * step) * load(state + i, count);
       h += load(write + i, count) * (step * x[c]);
       store(state + i, h, count);

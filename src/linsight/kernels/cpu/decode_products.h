@@ -2,7 +2,7 @@
 // depend on what other rows there are, nor on the level's tiles.
 #pragma once
 
-#include "vectors.h"
+#include "bfloat16.h"
 
 namespace linsight {
 namespace decoding {
@@ -10,7 +10,7 @@ namespace decoding {
 // Outputs in panels of 64, inputs one after another inside: (panel, input, output in panel), 0 beyond the outputs.
 struct Matrix {
   const void *data;
-  int64_t inputs, outputs, half;  // half: bfloat16, the upper half of a float
+  int64_t inputs, outputs, half;  // half: bfloat16
 };
 
 }  // namespace decoding
@@ -23,9 +23,6 @@ using namespace decoding;
 constexpr int64_t PANEL = 64;
 constexpr int64_t LANES_OF_REGISTER = REGISTER / sizeof(float);
 
-typedef uint16_t Halves __attribute__((vector_size(REGISTER / 2)));
-typedef uint32_t Words __attribute__((vector_size(REGISTER)));
-
 INLINE Floats read(const float *from) {
   Floats v;
   memcpy(&v, from, sizeof v);
@@ -35,7 +32,7 @@ INLINE Floats read(const float *from) {
 INLINE Floats read(const uint16_t *from) {
   Halves v;
   memcpy(&v, from, sizeof v);
-  return (Floats)(__builtin_convertvector(v, Words) << 16);
+  return widened(v);
 }
 
 INLINE int64_t padded(int64_t count) { return (count + PANEL - 1) / PANEL * PANEL; }

@@ -6,6 +6,7 @@
 #include "diagonal_recurrence.h"
 #include "diagonal_space.h"
 #include "favor.h"
+#include "gated_silu.h"
 #include "linear_attention.h"
 #include "selective_scan.h"
 #include "short_convolution.h"
@@ -97,4 +98,13 @@ EXPORTED(recurrence_forward)(const Recurrence *r, int64_t begin, int64_t end, fl
 EXPORTED(recurrence_backward)(const Recurrence *r, int64_t begin, int64_t end, float *) {
   Flushed flushed;
   for (int64_t unit = begin; unit < end; ++unit) States(*r, unit).backward();
+}
+
+// Units: some rows.
+EXPORTED(gated_silu_forward)(const GatedSilu *s, int64_t begin, int64_t end, float *) {
+  for (int64_t unit = begin; unit < end; ++unit) gate(*s, unit, false);
+}
+
+EXPORTED(gated_silu_backward)(const GatedSilu *s, int64_t begin, int64_t end, float *) {
+  for (int64_t unit = begin; unit < end; ++unit) gate(*s, unit, true);
 }

@@ -46,6 +46,11 @@ INLINE Vector operator+(Vector a, Vector b) {
   return a;
 }
 
+INLINE Vector operator-(Vector a, Vector b) {
+  EACH a.part[i] -= b.part[i];
+  return a;
+}
+
 INLINE Vector operator*(Vector a, Vector b) {
   EACH a.part[i] *= b.part[i];
   return a;
@@ -121,6 +126,18 @@ INLINE Floats exponential(Floats x) {
 
 INLINE Vector exponential(Vector x) {
   EACH x.part[i] = exponential(x.part[i]);
+  return x;
+}
+
+INLINE Vector sigmoid(Vector x) {
+  Vector e = exponential(x * -1.0f);
+  EACH e.part[i] = 1 / (1 + e.part[i]);
+  return e;
+}
+
+INLINE Vector silu(Vector x) {
+  const Vector e = exponential(x * -1.0f);
+  EACH x.part[i] = x.part[i] / (1 + e.part[i]);
   return x;
 }
 
