@@ -92,16 +92,20 @@ class LinearAttention(HeadedMixer):
     def mix(self, x, state, valid):
         """Project, map, sum, divide, project."""
         qk, v = self.project(x).split([2, 1], dim=2)
-        (q, k), v = self.phi.apply(qk).unbind(2), v.squeeze(2)
+        v = v.squeeze(2)
+        # The causal op knows this map, and a kernel of it computes it where it reads q and k.
+        later = self.causal and self.config.feature_map == "elu1"
+        q, k = (qk if later else self.phi.apply(qk)).unbind(2)
         if valid is not None:
-            k = torch.where(valid[:, :, None, None], k, 0)
+            k = torch.where(valid[:, :, None, None], k, -torch.inf if later else 0)
         if self.causal:
             memory = None if state is None else state.memory
             self.last_form = ops.linear_attention_plan(q, k, v, form=self.form).form
+            options = {"normalise": self.normalise, "feature_map": "elu1" if later else "identity"}
             o, memory = self.recur(
-                partial(ops.linear_attention, q, k, v, normalise=self.normalise, form=self.form),
+                partial(ops.linear_attention, q, k, v, form=self.form, **options),
                 memory,
-                lambda: ops.linear_attention_piece(k, v, normalise=self.normalise),
+                lambda: ops.linear_attention_piece(k, v, **options),
             )
             state = LinearAttentionState(memory)
         else:

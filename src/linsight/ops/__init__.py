@@ -49,6 +49,7 @@ from linsight.ops.gated_silu import gated_silu
 from linsight.ops.hashing import Rings, angular_buckets, bucket_attention, ring_attention
 from linsight.ops.linear import (
     accumulator_dtype,
+    elu1,
     favor_attention,
     global_favor_attention,
     global_linear_attention,
@@ -103,6 +104,7 @@ __all__ = [
     "diagonal_space_plan",
     "discretise_diagonal",
     "dplr_delta_rule",
+    "elu1",
     "exp_map",
     "favor_attention",
     "fft_convolution",

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import delta_cases
 import favor_cases
@@ -117,14 +118,16 @@ def guarded(guards: list[tuple[Tensor, int]]) -> Callable[..., Tensor]:
 
 
 def attention(
-    decay: str, read: str, batch: int, length: int, features: int, values: int, *, normalise: bool = False
+    decay: str, read: str, batch: int, length: int, features: int, values: int, **options: Any
 ) -> Call:
-    """Linear attention, of two heads; keys of any sign where nothing is divided."""
+    """Linear attention, of two heads; keys of any sign where nothing is divided or a map helps."""
+    mapped, normalise = "feature_map" in options, options.get("normalise", False)
     sizes = {"batch": batch, "heads": 2, "features": features, "values": values}
     case = linear_cases.case(
         length, decay, read, dtype=torch.float32, normalise=normalise, scale=0.7, **sizes
     )
-    case = case.map(lambda name, x: x - 0.6 if name in "qk" and not normalise else x)
+    case = case.map(lambda name, x: x - 0.6 if name in "qk" and (mapped or not normalise) else x)
+    case = replace(case, options=case.options | options)
     return Call("linear_attention", case.tensors(), lambda form, **given: replace(case, **given)(form))
 
 
@@ -223,6 +226,8 @@ CALLS: dict[str, Callable[[int, int, int, int], Call]] = {
     "attention": partial(attention, "none", "after"),
     "attention, decay of a head": partial(attention, "head", "before"),
     "attention, decay of a token, divided": partial(attention, "token", "bonus", normalise=True),
+    "attention, elu1, divided": partial(attention, "none", "before", normalise=True, feature_map="elu1"),
+    "attention, elu1, decay of a token": partial(attention, "token", "after", feature_map="elu1"),
     "attention, decay of a feature": partial(attention, "feature", "bonus"),
     "favor": favor,
     **{

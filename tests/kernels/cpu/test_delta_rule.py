@@ -74,4 +74,4 @@ def test_states_are_kept_only_where_a_gradient_is_asked_for() -> None:
 
 def test_the_structure_has_the_size_of_the_fields_in_c() -> None:
     """Eight bytes each, in one order on both sides: what is wrong there shows in every other test."""
-    assert ctypes.sizeof(kernel._Delta) == ctypes.sizeof(kernel.Attention) + 8 * (1 + 3 * 4 + 5)
+    assert ctypes.sizeof(kernel._Delta) == ctypes.sizeof(kernel.Attention) + 8 * (1 + 3 * 5 + 5)

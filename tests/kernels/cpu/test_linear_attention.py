@@ -1,6 +1,7 @@
 """The compiled linear attention beside the laws of every kernel: all its variants, and what decays do."""
 
 import ctypes
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -104,14 +105,66 @@ def test_the_exponential_is_exact_to_two_units_and_at_its_ends(level: str) -> No
     assert found[len(x) :].nan_to_num(7.0).tolist() == [1, 1, 0, 0, 0, 0, 7]
 
 
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("normalise", [False, True])
+@pytest.mark.parametrize("feature_map", ["identity", "elu1"])
+def test_bfloat16_is_widened_where_it_is_read_and_rounded_once(
+    level: str, feature_map: str, normalise: bool
+) -> None:
+    """To the bit what float32 gives of the same numbers; but gradients of a quotient read o, which is rounded."""
+    call = case(70, "feature", "before", dtype=torch.float32, features=17, values=33, normalise=normalise)
+    call = replace(call, options=call.options | {"feature_map": feature_map})
+    half = call.map(lambda name, x: x.bfloat16() if name in "qkv" else x)
+    wide = half.map(lambda _, x: x.float())
+    with kernels.cpu.at_level(level):
+        found, expected = _results_for(half, half), _results_for(wide, half)
+    for name in ("o", "final state", "grad of v"):
+        assert torch.equal(found[name], expected[name].to(found[name].dtype)), name
+    for name, x in expected.items():
+        if normalise:
+            assert relative_error(found[name], x, 0.1) < 1e-2, name
+        else:
+            assert torch.equal(found[name], x.to(found[name].dtype)), name
+
+
+def _results_for(call: Case, drawn: Case) -> dict[str, Tensor]:
+    """Results whose gradients begin with numbers of bfloat16, in the dtype of the outputs."""
+    call = call.map(lambda _, x: x.clone().requires_grad_())
+    o, state = call("compiled")
+    generator = torch.Generator().manual_seed(1)
+    weights = [torch.randn(x.shape, generator=generator).bfloat16().to(x.dtype) for x in (o, state)]
+    gradients = torch.autograd.grad([o, state], list(call.tensors().values()), weights)
+    named = {f"grad of {name}": x for name, x in zip(drawn.tensors(), gradients, strict=True)}
+    return {"o": o.detach(), "final state": state.detach(), **named}
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_key_of_minus_infinity_is_a_token_that_is_absent(level: str) -> None:
+    """Of elu(x) + 1 it leaves 0, and no gradient; NaN remains NaN."""
+    call = case(40, normalise=True, dtype=torch.float32)
+    call = replace(call, options=call.options | {"feature_map": "elu1"})
+    call.k[:, 5] = -torch.inf
+    with kernels.cpu.at_level(level):
+        found = results(call, "compiled")
+    assert_close(found, results(call.to(torch.float64)), 2 * CLOSE)
+    assert (found["grad of k"][:, 5] == 0).all()
+    call.q[:, 7] = torch.nan
+    with kernels.cpu.at_level(level):
+        spoilt, _ = call("compiled")
+    assert spoilt[:, 7].isnan().all()
+    assert spoilt[:, 8:].isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("decay", [None, "feature"])
-def test_torch_takes_it_for_an_operator_of_its_own(decay: str | None) -> None:
+def test_torch_takes_it_for_an_operator_of_its_own(decay: str | None, dtype: torch.dtype) -> None:
     """opcheck: its schema, fake tensors, autograd registration, tracing; with all inputs, and the fewest."""
     call = case(5, decay or "none", "bonus", dtype=torch.float32, normalise=True)
-    rest = [call.log_decay, call.bonus, call.initial_state] if decay else [None] * 3
-    tensors = [call.q, call.k, call.v, *rest]
+    bonus = call.bonus if dtype == torch.float32 else None
+    rest = [call.log_decay, bonus, call.initial_state] if decay else [None] * 3
+    tensors = [*(x.to(dtype) for x in (call.q, call.k, call.v)), *rest]
     leaves = [None if x is None else x.clone().requires_grad_() for x in tensors]
-    options = (0.5, True, True)
+    options = (0.5, True, True, decay is None)
     torch.library.opcheck(kernel._forward, (*leaves, *options))
     o, final, denominators = (x.detach() for x in kernel._forward(*leaves, *options))
     for of_decay in {False, decay is not None}:
@@ -133,4 +186,4 @@ def test_denormal_numbers_are_zero_inside_and_remain_outside(level: str) -> None
 
 def test_the_structure_has_the_size_of_the_fields_in_c() -> None:
     """Eight bytes each, in one order on both sides: what is wrong there shows in every other test."""
-    assert ctypes.sizeof(kernel.Attention) == 8 * (9 + 5 * 4 + 3 + 3 + 6)
+    assert ctypes.sizeof(kernel.Attention) == 8 * (10 + 5 * 5 + 3 + 3 + 6)

@@ -35,6 +35,8 @@ CALLS = """
             for normalise in (False, True):
                 options = {"bonus": torch.rand(2, K)} if read == "before" and normalise else {}
                 call(ops.linear_attention, q, k, v, decay, read=read, normalise=normalise, **options)
+            half = (x.detach().bfloat16() for x in (q, k, v))
+            call(ops.linear_attention, *half, decay, read=read, normalise=True, feature_map="elu1")
 
     def favor(T, M, V):
         def flat(*inputs, form):

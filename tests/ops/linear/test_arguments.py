@@ -57,8 +57,10 @@ def test_initial_state():
     refuses(ValueError, message, Q, Q, V, initial_state=torch.rand(2, 3, 4, 6), normalise=True)
 
 
-def test_read_form_and_chunk_size():
+def test_read_feature_map_form_and_chunk_size():
     refuses(ValueError, "read: expected 'after' or 'before', got 'during'", Q, Q, V, read="during")
+    message = "feature_map: expected 'identity' or 'elu1', got 'relu'"
+    refuses(ValueError, message, Q, Q, V, feature_map="relu")
     message = "form: expected one of auto, naive, parallel, chunk, recurrent, compiled, got 'fft'"
     refuses(ValueError, message, Q, Q, V, form="fft")
     message = "chunk_size: only forms 'chunk' and 'auto' have chunks, got it with form 'parallel'"

@@ -1,5 +1,7 @@
 """All forms are one function: outputs, final state and every gradient agree with the definition."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from linear_cases import DECAYS, FORMS, LENGTHS, READS, assert_equal, case, results
@@ -37,6 +39,23 @@ def test_forms_agree_when_normalised(decay, read):
             assert_equal(results(double, form, chunk_size), expected, EXACT, least=VANISHING)
             found = results(single, form, chunk_size)
             assert_equal(found, expected, SINGLE, least=VANISHING, dtype=torch.float32)
+
+
+@pytest.mark.parametrize("read", READS)
+@pytest.mark.parametrize("decay", DECAYS)
+def test_the_feature_map_is_that_of_queries_and_keys_before(decay, read):
+    """Every form on q and k is the definition on elu(q) + 1 and elu(k) + 1; a key of -inf is a key of 0."""
+    plain = case(20, decay, read, normalise=True)
+    plain = plain.map(lambda name, x: 4 * x - 2 if name in "qk" else x)
+    plain.k[0, 7] = -torch.inf
+    mapped = replace(plain, options=plain.options | {"feature_map": "elu1"})
+    before = plain.map(lambda name, x: torch.where(x > 0, x + 1, x.exp()) if name in "qk" else x)
+    for form, chunk_size in (("naive", None), *FORMS):
+        for found, expected in zip(mapped(form, chunk_size), before("naive"), strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    gradient = results(mapped)["grad of k"]
+    assert gradient.isfinite().all()
+    assert not gradient[0, 7].any()
 
 
 @pytest.mark.parametrize("of", ["output", "state"])

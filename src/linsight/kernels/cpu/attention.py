@@ -20,7 +20,10 @@ STEPS = 32
 class Rows(ctypes.Structure):
     """`Rows` of linear_attention.h, field by field."""
 
-    _fields_ = [("data", ctypes.c_void_p), *((axis, ctypes.c_int64) for axis in ("row", "token", "head"))]
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("row", "token", "head", "half")),
+    ]
 
 
 class Attention(ctypes.Structure):
@@ -28,7 +31,7 @@ class Attention(ctypes.Structure):
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("batch", "length", "heads", "keys", "values")),
-        *((name, ctypes.c_int64) for name in ("before", "normalise", "by_feature")),
+        *((name, ctypes.c_int64) for name in ("before", "normalise", "by_feature", "elu1")),
         ("scale", ctypes.c_double),
         *((name, Rows) for name in ("q", "k", "v", "decay", "dout")),
         *((name, ctypes.c_void_p) for name in ("bonus", "state", "dfinal")),
@@ -48,32 +51,34 @@ def linear_attention(
     scale: float,
     exclusive: bool,
     normalise: bool,
+    elu1: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """o and the final state of `linsight.ops.linear_attention`, in float32 on the CPU.
+    """o and the final state of `linsight.ops.linear_attention`, computed in float32 on the CPU.
 
     Args:
-        q, k: `(B, T, H, K)`, float32, T at least 1; any strides.
-        v: `(B, T, H, V)`.
+        q, k: `(B, T, H, K)`, T at least 1; any strides. They and v are float32, or bfloat16 without a bonus.
+        v: `(B, T, H, V)`; o has its dtype.
         log_decay: `(H,)`, `(B, T, H)`, `(B, T, H, K)` or None.
         bonus: `(H, K)` or None.
         state: S_0 `(B, H, K, W)`, W = V, or V + 1 with `normalise`; None for zeros.
         scale, normalise: As there.
         exclusive: Read before the update.
+        elu1: Of q and k, without a bonus, elu(.) + 1 is taken, and its gradient.
 
     Cost a head: O(T K V) time, two products an element of the state and token forward and six more backward;
     three and nine with decay. Beside o nothing is kept for the backward but the denominators. The gradient of
     a decay takes O(T K V / 32) memory for the call.
     """
-    o, final, _ = _forward(q, k, v, log_decay, bonus, state, scale, exclusive, normalise)
+    o, final, _ = _forward(q, k, v, log_decay, bonus, state, scale, exclusive, normalise, elu1)
     return o, final
 
 
-def _outputs(q, k, v, log_decay, bonus, state, scale, exclusive, normalise):
+def _outputs(q, k, v, log_decay, bonus, state, scale, exclusive, normalise, elu1):
     batch, length, heads, features = q.shape
     return (
         v.new_empty(v.shape),
-        v.new_empty(batch, heads, features, v.shape[3] + normalise),
-        v.new_empty(batch, length if normalise else 0, heads),
+        v.new_empty(batch, heads, features, v.shape[3] + normalise, dtype=torch.float32),
+        v.new_empty(batch, length if normalise else 0, heads, dtype=torch.float32),
     )
 
 
@@ -88,8 +93,9 @@ def _forward(
     scale: float,
     exclusive: bool,
     normalise: bool,
+    elu1: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    given, options = (q, k, v, log_decay, bonus, state), (scale, exclusive, normalise)
+    given, options = (q, k, v, log_decay, bonus, state), (scale, exclusive, normalise, elu1)
     o, final, denominators = _outputs(*given, *options)
     wide_k, wide_v = wide(q.shape[3]), wide(final.shape[3])
     scratch = wide_k * wide_v + STEPS * (3 * wide_k + 2 * wide_v)
@@ -99,11 +105,11 @@ def _forward(
 
 
 def _gradient_outputs(
-    do, dfinal, o, denominators, q, k, v, log_decay, bonus, state, scale, exclusive, normalise, of_decay
+    do, dfinal, o, denominators, q, k, v, log_decay, bonus, state, scale, exclusive, normalise, elu1, of_decay
 ):
     """Of what is not there, and of a decay that does not ask, nothing."""
     inputs = q, k, v, log_decay if of_decay else None, bonus, state
-    return tuple(v.new_empty((0,) if x is None else x.shape) for x in inputs)
+    return tuple(denominators.new_empty(0) if x is None else x.new_empty(x.shape) for x in inputs)
 
 
 @operator("linear_attention_backward", fake=_gradient_outputs)
@@ -121,22 +127,24 @@ def _backward(
     scale: float,
     exclusive: bool,
     normalise: bool,
+    elu1: bool,
     of_decay: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     batch, length, heads, features = q.shape
     dq, dk, dv = (x.new_empty(x.shape) for x in (q, k, v))
     width = v.shape[3] + normalise
-    dstate = v.new_empty(batch, heads, features, width) if state is not None else None
-    dbonus = v.new_empty(batch, heads, features) if bonus is not None else None
+    exact = denominators.new_empty
+    dstate = exact(batch, heads, features, width) if state is not None else None
+    dbonus = exact(batch, heads, features) if bonus is not None else None
     by_feature = log_decay is not None and log_decay.ndim == 4
-    ddecay = v.new_empty(batch, length, heads, features if by_feature else 1) if of_decay else None
-    wide_k, wide_v = wide(features), wide(width)
-    chunks = -(-(length + exclusive) // STEPS) if of_decay else 0
+    ddecay = exact(batch, length, heads, features if by_feature else 1) if of_decay else None
+    wide_k, wide_v, steps = wide(features), wide(width), length + exclusive
+    chunks = -(-steps // STEPS) if of_decay else 0
     _run(
         "attention_backward",
         (q, k, v, log_decay, bonus, state),
-        (scale, exclusive, normalise),
-        scratch=STEPS * (5 * wide_k + 3 * wide_v) + 2 * wide_k + (3 + chunks) * wide_k * wide_v,
+        (scale, exclusive, normalise, elu1),
+        scratch=(steps + 2) * wide_k + STEPS * (4 * wide_k + 3 * wide_v) + (3 + chunks) * wide_k * wide_v,
         products=6,
         dout=torch.zeros_like(v) if do is None else do,
         **{"o": o, "denominators": denominators, "dfinal": dfinal},
@@ -146,22 +154,22 @@ def _backward(
         ddecay = ddecay.squeeze(-1)
         ddecay = ddecay.sum((0, 1)) if log_decay is not None and log_decay.ndim == 1 else ddecay
     dbonus = None if dbonus is None else dbonus.sum(0)
-    ddecay, dbonus, dstate = (v.new_empty(0) if x is None else x for x in (ddecay, dbonus, dstate))
+    ddecay, dbonus, dstate = (exact(0) if x is None else x for x in (ddecay, dbonus, dstate))
     return dq, dk, dv, ddecay, dbonus, dstate
 
 
 def _save(ctx: Any, inputs: tuple, output: tuple) -> None:
-    *tensors, scale, exclusive, normalise = inputs
+    *tensors, scale, exclusive, normalise, elu1 = inputs
     o, _, denominators = output
     ctx.set_materialize_grads(False)
-    ctx.options = (scale, exclusive, normalise, tensors[3] is not None and ctx.needs_input_grad[3])
+    ctx.options = (scale, exclusive, normalise, elu1, tensors[3] is not None and ctx.needs_input_grad[3])
     ctx.save_for_backward(o, denominators, *tensors)
 
 
 def _gradients(ctx: Any, do: Tensor | None, dfinal: Tensor | None, _: Tensor | None) -> tuple:
     found = _backward(do, dfinal, *ctx.saved_tensors, *ctx.options)
     wanted = zip(found, ctx.needs_input_grad[:6], strict=True)
-    return *(x if needed else None for x, needed in wanted), None, None, None
+    return *(x if needed else None for x, needed in wanted), None, None, None, None
 
 
 differentiable(_forward, save=_save, gradients=_gradients)
@@ -175,7 +183,7 @@ def wide(count):
 def _run(
     name: str,
     given: tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None],
-    options: tuple[float, bool, bool],
+    options: tuple[float, bool, bool, bool],
     *,
     scratch: int,
     products: int,
@@ -184,11 +192,11 @@ def _run(
 ) -> None:
     """Call a kernel on q, k, v, the decay, the bonus and the state, and on tensors without gaps by name."""
     q, k, v, decay, bonus, state = given
-    scale, exclusive, normalise = options
+    scale, exclusive, normalise, elu1 = options
     batch, length, heads, features = q.shape
     values = v.shape[3] + normalise
     dense |= {"bonus": bonus, "state": state}
-    words = {"scale": scale, "before": exclusive, "normalise": normalise}
+    words = {"scale": scale, "before": exclusive, "normalise": normalise, "elu1": elu1}
     attention, copies = fill((q, k, v, decay, dout), words, **dense)
     run(
         name,
@@ -235,4 +243,5 @@ def rows(x: Tensor | None) -> Rows:
     """
     if x is None:
         return Rows()
-    return Rows(x.data_ptr(), *((0, 0, *x.stride()) if x.ndim == 1 else x.stride()[:3]))
+    strides = (0, 0, *x.stride()) if x.ndim == 1 else x.stride()[:3]
+    return Rows(x.data_ptr(), *strides, half=x.dtype == torch.bfloat16)

@@ -7,25 +7,27 @@
 // query s with key s - 1, from the query without a key to the key without a query.
 #pragma once
 
-#include "vectors.h"
+#include "bfloat16.h"
 
 namespace linsight {
 
-// Numbers of a token and head lie side by side; strides of the others are in floats. Null: not given.
+// Numbers of a token and head lie side by side; strides of the others are in numbers, which are floats or, by half,
+// bfloat16. Null: not given.
 struct Rows {
-  const float *data;
-  int64_t row, token, head;
+  const void *data;
+  int64_t row, token, head, half;
 };
 
 // What ops/linear hands over.
 struct Attention {
   int64_t batch, length, heads, keys, values;
   int64_t before, normalise, by_feature;  // by_feature: the decay is one number a key's feature
+  int64_t elu1;                           // q and k are elu(.) + 1 of what is given; with no bonus
   double scale;
   Rows q, k, v, decay, dout;
   const float *bonus, *state, *dfinal;     // (heads, keys), (batch, heads, keys, values + normalise) twice
   float *o, *final_state, *denominators;   // (batch, length, heads, values), as state, (batch, length, heads)
-  float *dq, *dk, *dv, *dstate, *dbonus;   // as q, k, v, state; (batch, heads, keys)
+  float *dq, *dk, *dv, *dstate, *dbonus;   // as q, k, v, state; (batch, heads, keys); these three and o by half too
   float *ddecay;                           // (batch, length, heads, keys or 1)
 };
 
@@ -148,23 +150,43 @@ struct Head {
         wide_k(padded(x.keys)), wide_v(padded(columns)), steps(x.length + x.before) {}
 
   bool there(int64_t token) const { return token >= 0 && token < x.length; }
-  const float *of(const Rows &rows, int64_t token) const {
-    return rows.data + row * rows.row + token * rows.token + head * rows.head;
+  int64_t at(const Rows &rows, int64_t token) const {
+    return row * rows.row + token * rows.token + head * rows.head;
   }
+  const float *of(const Rows &rows, int64_t token) const { return (const float *)rows.data + at(rows, token); }
   int64_t here(int64_t token) const { return (row * x.length + token) * x.heads + head; }
   int64_t chunks() const { return (steps + STEPS - 1) / STEPS; }
   int64_t of_chunk(int64_t chunk) const { return steps - chunk * STEPS < STEPS ? steps - chunk * STEPS : STEPS; }
 };
 
+INLINE Vector read(const void *from, bool half, int64_t at, int64_t count) {
+  return half ? load((const uint16_t *)from + at, count) : load((const float *)from + at, count);
+}
+
+INLINE void write(void *to, bool half, int64_t at, Vector v, int64_t count) {
+  half ? store((uint16_t *)to + at, v, count) : store((float *)to + at, v, count);
+}
+
+// elu(x) + 1 = e^min(x, 0) + max(x, 0), the first of which is its slope. NaN is below 0, and stays.
+INLINE Vector slope(Vector x) {
+  EACH x.part[i] = 0.0f < x.part[i] ? Floats{} : x.part[i];
+  return exponential(x);
+}
+
+INLINE Vector elu1(Vector x) { return slope(x) + larger(x, all(0)); }
+
 // Tokens from `first` on into rows of `wide` floats, 0 beyond `size` and where there is no token.
 static void pack(float *to, const Head &h, const Rows &rows, int64_t first, int64_t steps, int64_t size,
-                 int64_t wide, float scale = 1) {
+                 int64_t wide, float scale = 1, bool mapped = false) {
   for (int64_t t = 0; t < steps; ++t, to += wide) {
     const bool there = h.there(first + t);
     if (!there || size % LANES || size < wide) memset(to, 0, wide * sizeof(float));
     if (!there) continue;
-    const float *from = h.of(rows, first + t);
-    each(size, BODY { store(to + i, load(from + i, count) * scale, count); });
+    const int64_t from = h.at(rows, first + t);
+    each(size, BODY {
+      const Vector x = read(rows.data, rows.half, from + i, count);
+      store(to + i, (mapped ? elu1(x) : x) * scale, count);
+    });
   }
 }
 
@@ -172,7 +194,8 @@ static void pack(float *to, const Head &h, const Rows &rows, int64_t first, int6
 // processor to foresee them.
 static void prefetch(const Head &h, const Rows &rows, int64_t first, int64_t size) {
   for (int64_t t = first; t < first + STEPS && h.there(t); ++t)
-    for (int64_t i = 0; i < size; i += LANES) __builtin_prefetch(h.of(rows, t) + i);
+    for (int64_t i = 0; i < size; i += LANES)
+      __builtin_prefetch((const char *)rows.data + (h.at(rows, t) + i) * (rows.half ? 2 : 4));
 }
 
 static void pack_values(float *to, const Head &h, int64_t first, int64_t steps) {
@@ -217,7 +240,7 @@ static void pack_gradients(float *to, const Head &h, int64_t first, int64_t step
     Vector total = {};
     each(x.values, BODY {
       const Vector divided = load(to + i, count) * (1 / denominator);
-      total += divided * load(x.o + here * x.values + i, count);
+      total += divided * read(x.o, x.v.half, here * x.values + i, count);
       store(to + i, divided, count);
     });
     to[x.values] = denominator > FLOOR ? -sum(total) : 0;
@@ -265,7 +288,7 @@ static void unpack_outputs(const Head &h, float *out, int64_t first, int64_t ste
     each(x.values, BODY {
       Vector o = load(out + i, count);
       if (value) o += load(value + i, count) * own;
-      store(x.o + here * x.values + i, o * factor, count);
+      write(x.o, x.v.half, here * x.values + i, o * factor, count);
     });
   }
 }
@@ -290,8 +313,8 @@ static void forward(const Attention &x, int64_t unit, float *memory) {
   gather(state, x.state, h, false);
   for (int64_t chunk = 0; chunk < h.chunks(); ++chunk) {
     const int64_t first = chunk * STEPS, steps = h.of_chunk(chunk);
-    pack(q, h, x.q, first, steps, x.keys, h.wide_k, (float)x.scale);
-    pack(k, h, x.k, first - x.before, steps, x.keys, h.wide_k);
+    pack(q, h, x.q, first, steps, x.keys, h.wide_k, (float)x.scale, x.elu1);
+    pack(k, h, x.k, first - x.before, steps, x.keys, h.wide_k, 1, x.elu1);
     pack_decay(decay, h, first - x.before, steps);
     pack_values(v, h, first - x.before, steps);
     prefetch(h, x.q, first + STEPS, x.keys);
@@ -306,23 +329,27 @@ static void forward(const Attention &x, int64_t unit, float *memory) {
 // Of the gradients, what all functions below share.
 struct Adjoint {
   Head h;
-  float *q, *k, *decay, *dq, *dk;  // STEPS rows of wide_k
+  float *q, *k, *decay, *dk;       // STEPS rows of wide_k
   float *v, *dout, *dv;            // STEPS rows of wide_v
   float *state, *dstate;           // (wide_v, wide_k): of the forward and of the backward recurrence
   float *dstate_turned;            // (wide_k, wide_v)
   float *through, *dbonus;         // wide_k
+  float *queries, *dq;             // gradients before those of a step's own pair, of all steps and of a chunk's
   float *checkpoints;              // the state in every chunk's last step, if the decay's gradient is asked for
 
   Adjoint(const Attention &x, int64_t unit, float *memory) : h(x, unit) {
     Scratch scratch{memory};
-    float **keys[] = {&q, &k, &decay, &dq, &dk}, **values[] = {&v, &dout, &dv};
+    float **keys[] = {&q, &k, &decay, &dk}, **values[] = {&v, &dout, &dv};
     float **states[] = {&state, &dstate, &dstate_turned}, **features[] = {&through, &dbonus};
     for (float **each : keys) *each = scratch.take(STEPS * h.wide_k);
     for (float **each : values) *each = scratch.take(STEPS * h.wide_v);
     for (float **each : states) *each = scratch.take(h.wide_k * h.wide_v);
     for (float **each : features) *each = scratch.take(h.wide_k);
+    queries = scratch.take(h.steps * h.wide_k);
     checkpoints = scratch.next;
   }
+
+  void begin(int64_t chunk) { dq = queries + chunk * STEPS * h.wide_k; }
 
   float *checkpoint(int64_t chunk) const { return checkpoints + chunk * h.wide_k * h.wide_v; }
 };
@@ -372,6 +399,13 @@ static void decay_gradient(const Adjoint &a, int64_t t, int64_t token, bool last
   if (!x.by_feature && h.there(token)) x.ddecay[h.here(token)] = sum(total);
 }
 
+// The gradient of a query or key where that of its feature is `gradient`.
+INLINE void unpack_feature(const Head &h, void *to, const Rows &rows, int64_t token, int64_t i, Vector gradient,
+                           int64_t count) {
+  if (h.x.elu1) gradient = gradient * slope(read(rows.data, rows.half, h.at(rows, token) + i, count));
+  write(to, rows.half, h.here(token) * h.x.keys + i, gradient, count);
+}
+
 // A query, its gradient and those of the key and value that stand beside it at step t; then of its own token's.
 static void finish(const Adjoint &a, int64_t t, int64_t query, int64_t key) {
   const Head &h = a.h;
@@ -379,18 +413,22 @@ static void finish(const Adjoint &a, int64_t t, int64_t query, int64_t key) {
   const float *q = a.q + t * h.wide_k, *k = a.k + t * h.wide_k, *dout = a.dout + t * h.wide_v;
   const float weight = dot(q, k, h.wide_k), dweight = dot(a.v + t * h.wide_v, dout, h.wide_v);
   if (h.there(query)) {
-    float *to = x.dq + h.here(query) * x.keys;
     const float *from = a.dq + t * h.wide_k;
     const float scale = (float)x.scale;
-    each(x.keys, BODY { store(to + i, (load(from + i, count) + load(k + i, count) * dweight) * scale, count); });
+    each(x.keys, BODY {
+      const Vector dq = (load(from + i, count) + load(k + i, count) * dweight) * scale;
+      unpack_feature(h, x.dq, x.q, query, i, dq, count);
+    });
   }
   if (h.there(key)) {
-    float *to = x.dk + h.here(key) * x.keys;
-    const float *from = a.dk + t * h.wide_k;
-    each(x.keys, BODY { store(to + i, load(from + i, count) + load(q + i, count) * dweight, count); });
-    to = x.dv + h.here(key) * x.values;
-    from = a.dv + t * h.wide_v;
-    each(x.values, BODY { store(to + i, load(from + i, count) + load(dout + i, count) * weight, count); });
+    const float *from = a.dk + t * h.wide_k, *values = a.dv + t * h.wide_v;
+    each(x.keys, BODY {
+      unpack_feature(h, x.dk, x.k, key, i, load(from + i, count) + load(q + i, count) * dweight, count);
+    });
+    each(x.values, BODY {
+      const Vector dv = load(values + i, count) + load(dout + i, count) * weight;
+      write(x.dv, x.v.half, h.here(key) * x.values + i, dv, count);
+    });
   }
   if (!x.bonus || !h.there(query)) return;
   const float own = own_weight(h, query), *bonus = x.bonus + h.head * x.keys, *value = h.of(x.v, query);
@@ -413,30 +451,28 @@ static void finish(const Adjoint &a, int64_t t, int64_t query, int64_t key) {
 }
 
 static void backward(const Attention &x, int64_t unit, float *memory) {
-  const Adjoint a(x, unit, memory);
+  Adjoint a(x, unit, memory);
   const Head &h = a.h;
   gather(a.state, x.state, h, true);
   for (int64_t chunk = 0; chunk < h.chunks(); ++chunk) {
     const int64_t first = chunk * STEPS, steps = h.of_chunk(chunk);
-    pack(a.k, h, x.k, first - x.before, steps, x.keys, h.wide_k);
+    pack(a.k, h, x.k, first - x.before, steps, x.keys, h.wide_k, 1, x.elu1);
     pack_decay(a.decay, h, first - x.before, steps);
     pack_values(a.v, h, first - x.before, steps);
     pack_gradients(a.dout, h, first, steps);
+    a.begin(chunk);
     const Pass p{a.dout, a.v, h.columns, h.wide_v, a.k, a.dq, h.wide_k, a.decay, a.state, steps};
     if (x.ddecay) pass_and_keep(p, a.checkpoint(chunk), h.wide_v);
     else pass<READ_ADD, BY_LANE>(p, x.decay.data);
-    for (int64_t t = 0; t < steps; ++t)
-      if (h.there(first + t)) memcpy(x.dq + h.here(first + t) * x.keys, a.dq + t * h.wide_k, x.keys * sizeof(float));
   }
   gather(a.dstate, x.dfinal, h, true);
   gather(a.dstate_turned, x.dfinal, h, false);
   memset(a.dbonus, 0, h.wide_k * sizeof(float));
-  const Rows dq{x.dq, x.length * x.heads * x.keys, x.heads * x.keys, x.keys};
   for (int64_t chunk = h.chunks() - 1; chunk >= 0; --chunk) {
     const int64_t first = chunk * STEPS, steps = h.of_chunk(chunk);
-    pack(a.q, h, x.q, first, steps, x.keys, h.wide_k, (float)x.scale);
-    pack(a.dq, h, dq, first, steps, x.keys, h.wide_k);
-    pack(a.k, h, x.k, first - x.before, steps, x.keys, h.wide_k);
+    pack(a.q, h, x.q, first, steps, x.keys, h.wide_k, (float)x.scale, x.elu1);
+    a.begin(chunk);
+    pack(a.k, h, x.k, first - x.before, steps, x.keys, h.wide_k, 1, x.elu1);
     pack_decay(a.decay, h, first - x.before, steps);
     pack_values(a.v, h, first - x.before, steps);
     pack_gradients(a.dout, h, first, steps);

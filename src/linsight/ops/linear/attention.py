@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
@@ -10,6 +11,7 @@ from linsight import kernels
 from linsight.ops.linear.arguments import check, check_state
 from linsight.ops.linear.auto import linear_attention_plan
 from linsight.ops.linear.decayed import decayed
+from linsight.ops.linear.features import elu1
 from linsight.ops.linear.naive import naive
 from linsight.ops.linear.precision import accumulator_dtype, product_dtype, without_autocast
 from linsight.ops.linear.recurrent import recurrent
@@ -29,6 +31,7 @@ def linear_attention(
     initial_state: Tensor | None = None,
     read: str = "after",
     normalise: bool = False,
+    feature_map: str = "identity",
     form: str = "auto",
     chunk_size: int | None = None,
 ) -> tuple[Float[Tensor, "B T H V"], Float[Tensor, "B H K W"]]:
@@ -46,8 +49,9 @@ def linear_attention(
     of them may be 0, and any strides will do.
 
     Args:
-        q: Queries `(B, T, H, K)`, feature map applied.
-        k: Keys `(B, T, H, K)`, feature map applied. A token with k = 0 and log_decay = 0 is as if absent.
+        q: Queries `(B, T, H, K)`.
+        k: Keys `(B, T, H, K)`. A token whose k_t, after the feature map, is 0, with log_decay = 0, is as if
+            absent.
         v: Values `(B, T, H, V)`.
         log_decay: g, never positive, -inf for a reset: `(H,)`, `(B, T, H)` or `(B, T, H, K)`; None for none.
         scale: Factor of the similarities.
@@ -57,6 +61,8 @@ def linear_attention(
         normalise: Divide o_t by the same expression with every v = 1, floored at 1e-6; similarities must not
             be negative. The state's last column is then the sum of keys. Deviation: the floor instead of an
             epsilon that is added, so that a constant v gives o = v.
+        feature_map: `identity`, or `elu1`: for q and k above stand elu(q) + 1 and elu(k) + 1, which the
+            kernel computes where it reads them; of -inf that is 0. Other maps are applied before.
         form: How it is computed, never what: `naive` is the definition token by token; `parallel` one masked
             product over all pairs of tokens; `chunk` such products in blocks of `chunk_size` and the state
             between them; `recurrent` one update a token, for decoding; `compiled` is the kernel of
@@ -68,9 +74,10 @@ def linear_attention(
         and v is).
 
     Precision: the inputs' dtype decides, autocast is disregarded. States, decays and denominators are float32
-    (or float64), and so is everything for float16. With bfloat16 inputs and no decay, `parallel` and `chunk`
-    round similarities to bfloat16: relative RMS error of o below 0.005, of gradients below 0.01. (Normalised
-    and with values of one sign, q's gradient is a small difference: 0.06 at 784 tokens; softmax has 0.07.)
+    (or float64), and so is everything for float16, and in `compiled`, which rounds its results once. With
+    bfloat16 inputs and no decay, `parallel` and `chunk` round similarities to bfloat16: relative RMS error of
+    o below 0.005, of gradients below 0.01. (Normalised and with values of one sign, q's gradient is a small
+    difference: 0.06 at 784 tokens; softmax has 0.07.)
 
     Cost a head: `recurrent` O(T K V) time; `chunk` O(T (K V + C (K + V))) with blocks of C; `parallel`
     O(T^2 (K + V)) time and O(T^2) memory. For the backward, `recurrent` keeps O(T K V) numbers and `chunk`
@@ -92,6 +99,8 @@ def linear_attention(
         (True, True)
     """
     check(q, k, v, log_decay, bonus, read=read, form=form, chunk_size=chunk_size)
+    if feature_map not in ("identity", "elu1"):
+        raise ValueError(f"feature_map: expected 'identity' or 'elu1', got {feature_map!r}")
     exact = accumulator_dtype(q.dtype, k.dtype, v.dtype)
     batch, length, heads, features = q.shape
     shape = (batch, heads, features, v.shape[-1] + normalise)
@@ -104,17 +113,21 @@ def linear_attention(
         kernels.require("linear_attention", "compiled", q.device, exact)
     form, chunk_size = linear_attention_plan(q, k, v, log_decay, form=form, chunk_size=chunk_size)
     exclusive = read == "before"
+    fused = form == "compiled" and bonus is None
     with without_autocast(q.device):
+        if feature_map == "elu1" and not fused:
+            q, k = elu1(q), elu1(k)
         if form in ("parallel", "chunk") and log_decay is None and bonus is None:
             dtype = product_dtype(q.dtype, k.dtype, v.dtype)
             q, k, values = _scaled(q.to(dtype), scale), k.to(dtype), v.to(dtype)
             o, state = undecayed(q, k, values, state, chunk_size, exclusive=exclusive, normalise=normalise)
             return o.to(v.dtype), state
-        q, k, values = q.to(exact), k.to(exact), v.to(exact)
+        q, k, values = (x if fused and x.dtype == torch.bfloat16 else x.to(exact) for x in (q, k, v))
         decay = None if log_decay is None else log_decay.to(exact)
         own = None if bonus is None else bonus.to(exact)
         if form == "compiled":
             options = {"scale": scale, "exclusive": exclusive, "normalise": normalise}
+            options["elu1"] = fused and feature_map == "elu1"
             o, state = kernels.cpu.linear_attention(q, k, values, decay, own, state, **options)
             return o.to(v.dtype), state
         q = _scaled(q, scale)

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from linsight.ops.linear.features import elu1
 from linsight.ops.linear.precision import accumulator_dtype, without_autocast
 from linsight.ops.pieces import Piece
 
@@ -11,14 +12,19 @@ __all__ = ["linear_attention_piece"]
 
 
 def linear_attention_piece(
-    k: Tensor, v: Tensor, log_decay: Tensor | None = None, *, normalise: bool = False
+    k: Tensor,
+    v: Tensor,
+    log_decay: Tensor | None = None,
+    *,
+    normalise: bool = False,
+    feature_map: str = "identity",
 ) -> Piece:
     """The map S_0 -> S_T of `linear_attention` on these tokens, from no queries and for no outputs.
 
         S_T = diag(exp sum_t g_t) S_0 + sum_t diag(exp sum_(s > t) g_s) k_t v_t^T
 
     Args:
-        k, v, log_decay, normalise: As in `linear_attention`, on `(B, T, H, ...)`, T >= 1.
+        k, v, log_decay, normalise, feature_map: As in `linear_attention`, on `(B, T, H, ...)`, T >= 1.
 
     Returns:
         written `(B, H, K, W)` and decay `(B, H, K or 1, 1)`, None without decay; float32, or float64 where k
@@ -28,7 +34,7 @@ def linear_attention_piece(
     and nothing is subtracted.
     """
     exact = accumulator_dtype(k.dtype, v.dtype)
-    k, v = k.to(exact), v.to(exact)
+    k, v = (elu1(k) if feature_map == "elu1" else k).to(exact), v.to(exact)
     if normalise:
         v = F.pad(v, (0, 1), value=1.0)
     decay = None
