@@ -56,7 +56,6 @@ from linsight.ops.linear import (
     linear_attention,
     linear_attention_piece,
     linear_attention_plan,
-    peaked_attention,
     without_autocast,
 )
 from linsight.ops.low_rank import LowRankSystem, low_rank_kernel, low_rank_space, low_rank_space_plan
@@ -126,7 +125,6 @@ __all__ = [
     "nms_mask",
     "pairwise_overlap",
     "pattern_attention",
-    "peaked_attention",
     "reassemble",
     "ring_attention",
     "rotation_matrix",

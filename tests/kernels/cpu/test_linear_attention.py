@@ -111,7 +111,7 @@ def test_the_exponential_is_exact_to_two_units_and_at_its_ends(level: str) -> No
 def test_bfloat16_is_widened_where_it_is_read_and_rounded_once(
     level: str, feature_map: str, normalise: bool
 ) -> None:
-    """To the bit what float32 gives of the same numbers; but gradients of a quotient read o, which is rounded."""
+    """To the bit what float32 gives of the same numbers; gradients of a quotient read o, which is rounded."""
     call = case(70, "feature", "before", dtype=torch.float32, features=17, values=33, normalise=normalise)
     call = replace(call, options=call.options | {"feature_map": feature_map})
     half = call.map(lambda name, x: x.bfloat16() if name in "qkv" else x)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from linsight import ops
+from linsight.ops.linear.peaked import peaked_attention
 
 
 def written(q, k, v, logs, state, peak):
@@ -32,7 +32,7 @@ def drawn(length, spread):
 def test_outputs_sums_and_gradients_are_those_of_the_sum(length, spread):
     """At a spread of 2,000 the weights are 0 or infinite as numbers; relative to the largest they are not."""
     inputs = drawn(length, spread)
-    got, want = ops.peaked_attention(*inputs), written(*inputs)
+    got, want = peaked_attention(*inputs), written(*inputs)
     for actual, expected in zip(got, want, strict=True):
         torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
     cotangents = [torch.randn_like(t) for t in want]
@@ -50,8 +50,8 @@ def test_a_weight_of_zero_is_no_token():
     there = [1, 3]
     gone = logs.clone()
     gone[:, [0, 2]] = -torch.inf
-    got = ops.peaked_attention(*(inputs := [t.requires_grad_() for t in (q, k, v, gone, nothing)]), unseen)
-    want = ops.peaked_attention(q[:, there], k[:, there], v[:, there], logs[:, there], nothing, unseen)
+    got = peaked_attention(*(inputs := [t.requires_grad_() for t in (q, k, v, gone, nothing)]), unseen)
+    want = peaked_attention(q[:, there], k[:, there], v[:, there], logs[:, there], nothing, unseen)
     torch.testing.assert_close(got[0][:, there], want[0], rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(got[1:], want[1:], rtol=1e-12, atol=1e-12)
     assert not got[0][:, 0].any()

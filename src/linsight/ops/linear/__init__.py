@@ -5,7 +5,6 @@ from linsight.ops.linear.auto import linear_attention_plan
 from linsight.ops.linear.bidirectional import global_linear_attention
 from linsight.ops.linear.favor import favor_attention, global_favor_attention
 from linsight.ops.linear.features import elu1
-from linsight.ops.linear.peaked import peaked_attention
 from linsight.ops.linear.piece import linear_attention_piece
 from linsight.ops.linear.precision import accumulator_dtype, without_autocast
 
@@ -18,6 +17,5 @@ __all__ = [
     "linear_attention",
     "linear_attention_piece",
     "linear_attention_plan",
-    "peaked_attention",
     "without_autocast",
 ]
