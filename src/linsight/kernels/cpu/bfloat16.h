@@ -24,11 +24,11 @@ INLINE Halves halves(Words x) { return __builtin_convertvector(x, Halves); }
 
 INLINE Floats widened(Halves x) { return (Floats)(words(x) << 16); }
 
-// To the nearest, of two as near to the even one. NaN would become infinite by rounding, or a zero.
+// To the nearest, of two as near to the even one. NaN stays NaN where it comes of bfloat16, or of the processor: the lower
+// half of these is 0. Of a float with all bits set, rounding would make a zero.
 INLINE Halves narrowed(Floats x) {
   const Words bits = (Words)x;
-  const Words nearest = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-  return halves(x == x ? nearest : Words{} + 0x7fc0);
+  return halves((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
 INLINE Vector load(const uint16_t *from, int64_t count) {
