@@ -9,6 +9,7 @@ from benchmarks.cases import (
     sampling,
     scan,
     state_space,
+    training,
     upsampling,
 )
 
@@ -49,6 +50,16 @@ CASES = {
             "tests/kernels/cpu/test_decode.py",
         ),
         tables=sampling.pixels,
+    ),
+    "training": Case(
+        help="a training step of make run's network with compiled kernels, and without",
+        tests=(
+            "tests/ops/linear",
+            "tests/kernels/cpu/test_linear_attention.py",
+            "tests/kernels/cpu/test_gated_silu.py",
+            "tests/ops/test_gated_silu.py",
+        ),
+        tables=training.steps,
     ),
     "scan": Case(
         help="the selective scan against one operation a token, and against mambapy's log-depth scan",

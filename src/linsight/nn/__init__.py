@@ -15,7 +15,7 @@ from linsight.nn.hippo import (
     normal_low_rank,
     reconstruct,
 )
-from linsight.nn.norms import GatedRMSNorm, simple_rms_norm
+from linsight.nn.norms import GatedRMSNorm, LayerNorm, simple_rms_norm
 from linsight.nn.positions import rotary
 from linsight.nn.random_features import RandomProjection, Scaling, orthogonal_gaussian
 from linsight.nn.ranks import AcrossRanks, SequenceGroup
@@ -30,6 +30,7 @@ __all__ = [
     "GatedRMSNorm",
     "Hinted",
     "HippoMeasure",
+    "LayerNorm",
     "NormalLowRank",
     "RandomProjection",
     "RelativeBias",

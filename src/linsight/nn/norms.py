@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["GatedRMSNorm", "simple_rms_norm"]
+__all__ = ["GatedRMSNorm", "LayerNorm", "simple_rms_norm"]
 
 
 def simple_rms_norm(x: Float[Tensor, "*axes dim"], eps: float = 1e-6) -> Float[Tensor, "*axes dim"]:
@@ -20,6 +20,21 @@ def simple_rms_norm(x: Float[Tensor, "*axes dim"], eps: float = 1e-6) -> Float[T
     """
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     return (wide * (wide.square().mean(-1, keepdim=True) + eps).rsqrt()).to(x.dtype)
+
+
+class LayerNorm(nn.LayerNorm):
+    """torch's, computed in float32 (float64 for float64 x) and returned in x's dtype.
+
+    On a processor torch 2.13 adds up the gradient of the weight over the rows in x's dtype: in bfloat16 that
+    is wrong by 4 % after 3,000 rows of noise, and altogether where its terms have one sign. The outputs and
+    x's gradient are the same, rounded once.
+    """
+
+    def forward(self, input: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes dim"]:
+        """(x - mean) / sqrt(variance + eps) * weight + bias over the last axis."""
+        exact = torch.promote_types(input.dtype, torch.float32)
+        weight, bias = (None if x is None else x.to(exact) for x in (self.weight, self.bias))
+        return F.layer_norm(input.to(exact), self.normalized_shape, weight, bias, self.eps).to(input.dtype)
 
 
 class GatedRMSNorm(nn.Module):

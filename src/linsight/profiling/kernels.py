@@ -155,8 +155,9 @@ def _heads_first(attention: Function, q: Tensor, k: Tensor, v: Tensor) -> Tensor
 
 def _favor_cases() -> Iterator[Case]:
     """Performer's at B=1, H=4, K=V=64: 266 features, whose logarithms are given."""
-    inputs = _favor_inputs(1024, 4, 266, 64)
-    yield from _against_eager("favor_attention", _features, inputs, "forward", ((3.0, 1.5), (3.0, 1.5)))
+    bars = (3.0, 1.5), (3.0, 1.5)
+    inputs = partial(_favor_inputs, 1024, 4, 266, 64)
+    yield from _against_eager("favor_attention", _features, inputs, "", 1024, bars)
 
 
 def _scan_cases() -> Iterator[Case]:
@@ -197,10 +198,10 @@ def _convolution_cases() -> Iterator[Case]:
 
 def _gate_cases() -> Iterator[Case]:
     """B=32, 99 tokens, twice 256 numbers: `make run`'s, in float32."""
-    goals = (2.0, 1.4), (2.5, 1.6)
-    inputs = _gate_inputs(32, 99, 256)
+    bars = (2.0, 1.4), (2.5, 1.6)
+    inputs = partial(_gate_inputs, 32, 99, 256)
     other = "naive", "torch's operations"
-    yield from _against_eager("gated_silu", _gate, inputs, "forward", goals, other)
+    yield from _against_eager("gated_silu", _gate, inputs, "", 99, bars, other)
 
 
 def _space_cases() -> Iterator[Case]:

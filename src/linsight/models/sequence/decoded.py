@@ -24,7 +24,7 @@ from linsight.mixers.retnet import RetNet
 from linsight.models.sequence.embedding import RasterEmbedding, TokenEmbedding
 from linsight.models.sequence.model import Head, SequenceModel
 from linsight.models.sequence.stack import Block, Stack
-from linsight.nn import GatedMLP, GatedRMSNorm, ShortConvolution
+from linsight.nn import GatedMLP, GatedRMSNorm, LayerNorm, ShortConvolution
 
 __all__ = ["block_states", "decoder", "uncovered"]
 
@@ -246,6 +246,6 @@ MIXERS: dict[type, _Known] = {
 }
 KNOWN = (
     *(SequenceModel, TokenEmbedding, RasterEmbedding, Stack, Block, GatedMLP, Head, *MIXERS),
-    *(nn.Linear, nn.Embedding, nn.LayerNorm, nn.RMSNorm, nn.ModuleList, ShortConvolution, GatedRMSNorm),
+    *(nn.Linear, nn.Embedding, LayerNorm, nn.RMSNorm, nn.ModuleList, ShortConvolution, GatedRMSNorm),
 )
 """What the compiled step computes as they do. Exact types: it cannot know what a subclass changes."""

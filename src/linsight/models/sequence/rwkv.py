@@ -13,7 +13,7 @@ from linsight.mixers import Mixer, RelayMixer, config
 from linsight.mixers.rwkv import RWKVConfig
 from linsight.models.sequence.channel_mix import ChannelMix6, ChannelMix7
 from linsight.models.sequence.embedding import check_lengths, check_values
-from linsight.nn import Hinted
+from linsight.nn import Hinted, LayerNorm
 
 __all__ = ["RWKVLayerState", "RWKVModel", "RWKVModelConfig", "rwkv_from_published"]
 
@@ -75,9 +75,9 @@ class RWKVBlock(nn.Module):
         super().__init__()
         place = model.mixer_of_layer(layer)
         if layer == 0:
-            self.ln0 = nn.LayerNorm(model.dim)
-        self.ln1 = nn.LayerNorm(model.dim)
-        self.ln2 = nn.LayerNorm(model.dim)
+            self.ln0 = LayerNorm(model.dim)
+        self.ln1 = LayerNorm(model.dim)
+        self.ln2 = LayerNorm(model.dim)
         self.att: Mixer = place.build(model.dim)
         self.ffn = (ChannelMix6 if model.version == "rwkv6" else ChannelMix7)(model.dim, model.hidden, place)
         self.first = layer == 0
@@ -119,7 +119,7 @@ class RWKVModel(Hinted):
         self.config = config
         self.emb = nn.Embedding(config.vocabulary, config.dim)
         self.blocks = nn.ModuleList(RWKVBlock(config, layer) for layer in range(config.layers))
-        self.ln_out = nn.LayerNorm(config.dim)
+        self.ln_out = LayerNorm(config.dim)
         self.head = nn.Linear(config.dim, config.vocabulary, bias=False)
         nn.init.uniform_(self.emb.weight, -1e-4, 1e-4)
         gain = 0.5 * max(config.vocabulary / config.dim, 1) ** 0.5

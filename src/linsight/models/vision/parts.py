@@ -3,10 +3,12 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from linsight.nn import LayerNorm
+
 __all__ = ["ChannelNorm", "convolve", "padded_to_even", "require_channels"]
 
 
-class ChannelNorm(nn.LayerNorm):
+class ChannelNorm(LayerNorm):
     """Layer norm over the channels of each pixel of a map `(batch, channels, height, width)`, without a bias.
 
     No pixel knows the size of the image by it, nor the other images of the batch.

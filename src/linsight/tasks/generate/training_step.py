@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator
 from functools import partial
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -54,8 +55,7 @@ class _Step:
         logits, _ = self.model(self.tokens)
         loss = F.cross_entropy(logits.flatten(0, 1), self.pixels.flatten())
         loss.backward()
-        slope = self.first.grad
+        slope = cast(Tensor, self.first.grad)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        assert slope is not None
         return loss.detach(), slope
