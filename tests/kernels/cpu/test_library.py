@@ -4,13 +4,15 @@ import os
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 import torch
+from kernel_calls import attention, results
 
 from linsight import kernels
-from linsight.kernels.cpu import compiling, library
+from linsight.kernels.cpu import compiling, library, openmp
 
 needs_library = pytest.mark.skipif(not kernels.cpu.levels(), reason=f"no library: {kernels.cpu.why_not()}")
 
@@ -114,3 +116,44 @@ def test_what_the_compiler_refuses_is_told_and_leaves_the_library_alone(monkeypa
 def test_there_is_a_library_where_there_is_a_compiler() -> None:
     """`pip install` builds it; a machine that could have it and has it not would skip every test of it."""
     assert kernels.cpu.levels(), kernels.cpu.why_not()
+
+
+@needs_library
+def test_the_threads_are_torchs_own_or_ours_and_compute_the_same(monkeypatch) -> None:
+    """Torch's wheels bring a runtime whose threads would stand in the way of others; elsewhere ours do."""
+    monkeypatch.setattr(library, "ENOUGH", 1)
+    call, before, found = attention("token", "after", 3, 70, 20, 20), torch.get_num_threads(), []
+    try:
+        torch.set_num_threads(5)
+        for ours in (False, True):
+            if ours:
+                monkeypatch.setattr(library, "runtime", lambda: None)
+            found.append(results(call, "compiled"))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(x, found[1][name]) for name, x in found[0].items())
+    assert (openmp._loaded() is not None) == any((Path(torch.__file__).parent / "lib").glob("libgomp*"))
+
+
+@needs_library
+def test_a_forked_process_computes_the_same() -> None:
+    """Torch's runtime knows there of threads that did not come along, and would wait for them for ever."""
+    program = """
+        import os
+        import torch
+        from linsight import ops
+        from linsight.kernels.cpu import library
+        library.ENOUGH = 1
+        torch.set_num_threads(2)
+        q, k, v = torch.rand(3, 2, 300, 4, 32, generator=torch.Generator().manual_seed(0)).unbind(0)
+        expected, _ = ops.linear_attention(q, k, v, form="compiled")
+        child = os.fork()
+        if child == 0:
+            found, _ = ops.linear_attention(q, k, v, form="compiled")
+            os._exit(0 if (found.numpy() == expected.numpy()).all() else 3)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == "0", done.stderr

@@ -1,4 +1,4 @@
-// What the library says of itself.
+// What the library says of itself, and work for several threads.
 
 #include <cstdint>
 
@@ -19,4 +19,26 @@ EXPORTED const char *linsight_levels() {
   }
 #endif
   return "portable";
+}
+
+// A kernel, its work in `threads` parts with memory of their own, and what an OpenMP runtime calls its threads.
+struct Shared {
+  void (*kernel)(const void *, int64_t, int64_t, float *);
+  const void *arguments;
+  int64_t units, threads;
+  char *memory;
+  int64_t stride;
+  int (*number)(), (*count)();
+};
+
+// All parts, however many threads there came to be.
+static void work(void *data) {
+  const Shared &s = *(const Shared *)data;
+  for (int64_t part = s.number(); part < s.threads; part += s.count())
+    s.kernel(s.arguments, s.units * part / s.threads, s.units * (part + 1) / s.threads,
+             (float *)(s.memory + part * s.stride));
+}
+
+EXPORTED void linsight_share(Shared *shared, void (*parallel)(void (*)(void *), void *, unsigned, unsigned)) {
+  parallel(work, shared, (unsigned)shared->threads, 0);
 }

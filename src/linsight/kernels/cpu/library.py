@@ -7,18 +7,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from typing import cast
 
 import torch
 
 from linsight.kernels.cpu.compiling import LIBRARY, digest
+from linsight.kernels.cpu.openmp import runtime
 
 __all__ = ["at_level", "level", "levels", "run", "why_not"]
 
 VARIABLE = "LINSIGHT_CPU"
 """The environment's word: a level, the highest that may be used, or `off`."""
 OFF = "off"
-ENOUGH = 1_000_000
-"""Elementary operations below which a second thread, some 50 us to start, costs more than it saves."""
+ENOUGH = 500_000
+"""Elementary operations below which a second thread costs more than it saves."""
 
 _FORCED: ContextVar[str | None] = ContextVar("level", default=None)
 
@@ -77,7 +79,8 @@ def run(name: str, arguments: ctypes.Structure, *, units: int, scratch: int, ope
     """Call a kernel on `units` of work, in as many threads as torch has, each with memory of its own.
 
     What a unit computes does not depend on the thread, so results do not depend on their number. ctypes
-    releases Python's lock during a call. Threads are made for the call: a pool would not survive a fork.
+    releases Python's lock during a call. The threads are torch's own where its runtime has them for us, and
+    else made for the call.
 
     Args:
         name: Of the kernel, without level.
@@ -90,6 +93,15 @@ def run(name: str, arguments: ctypes.Structure, *, units: int, scratch: int, ope
     threads = max(1, min(torch.get_num_threads(), units, operations // ENOUGH))
     memory = torch.empty(threads, -(-scratch // 16) * 16, dtype=torch.float32)
     start, stride = memory.data_ptr(), memory.stride(0) * memory.itemsize
+    if threads > 1 and (openmp := runtime()) is not None:
+        shared = _Shared(
+            ctypes.cast(function, ctypes.c_void_p),
+            ctypes.addressof(arguments),
+            *(units, threads, start, stride),
+            *(openmp.number, openmp.count),
+        )
+        _share()(ctypes.byref(shared), openmp.parallel)
+        return
 
     def work(part: int) -> None:
         begin, end = units * part // threads, units * (part + 1) // threads
@@ -101,6 +113,26 @@ def run(name: str, arguments: ctypes.Structure, *, units: int, scratch: int, ope
     work(0)
     for other in others:
         other.join()
+
+
+class _Shared(ctypes.Structure):
+    """`Shared` of library.cpp, field by field."""
+
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("kernel", "arguments")),
+        *((name, ctypes.c_int64) for name in ("units", "threads")),
+        ("memory", ctypes.c_void_p),
+        ("stride", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("number", "count")),
+    ]
+
+
+@cache
+def _share() -> Callable[..., None]:
+    library, _ = _open()
+    share = cast(ctypes.CDLL, library).linsight_share
+    share.argtypes, share.restype = (ctypes.c_void_p, ctypes.c_void_p), None
+    return share
 
 
 @cache
