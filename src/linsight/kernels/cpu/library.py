@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from typing import cast
+from typing import Any, cast
 
 import torch
 
@@ -95,10 +95,10 @@ def run(name: str, arguments: ctypes.Structure, *, units: int, scratch: int, ope
     start, stride = memory.data_ptr(), memory.stride(0) * memory.itemsize
     if threads > 1 and (openmp := runtime()) is not None:
         shared = _Shared(
-            ctypes.cast(function, ctypes.c_void_p),
+            ctypes.cast(cast(Any, function), ctypes.c_void_p),
             ctypes.addressof(arguments),
             *(units, threads, start, stride),
-            *(openmp.number, openmp.count),
+            *(openmp.number, openmp.threads),
         )
         _share()(ctypes.byref(shared), openmp.parallel)
         return

@@ -18,7 +18,7 @@ class Runtime(NamedTuple):
     """void GOMP_parallel(void (*)(void *), void *, unsigned threads, unsigned flags)"""
     number: int
     """int omp_get_thread_num(void)"""
-    count: int
+    threads: int
     """int omp_get_num_threads(void)"""
 
 
