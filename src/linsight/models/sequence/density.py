@@ -117,12 +117,13 @@ class ImageDensity(Autoregressive):
         number, exact, head = cells.shape[1], self.log_prior.dtype, self.network.head
         # Patches are read at all tokens but the last, labels there: logits of both at all would be cut, and
         # the gradient of a cut is a copy of zeros as large as what was cut.
-        h, last = self.network.hidden(tokens)[0].tensor_split([number], dim=1)
-        logits = head(h, slice(self.patches.vocabulary)).to(exact).flatten(0, 1)
+        # Of rows that lie apart, torch's products with and without gradients differ in the last bit.
+        h, last = (x.flatten(0, 1) for x in self.network.hidden(tokens)[0].tensor_split([number], dim=1))
+        logits = head(h, slice(self.patches.vocabulary)).to(exact)
         cell_log_probs = -F.cross_entropy(logits, cells.flatten(), reduction="none").view_as(cells)
         if not self.reads_label:
             return cell_log_probs, cell_log_probs.new_zeros(len(cells), 0)
-        labels = head(last[:, 0], slice(self.patches.vocabulary, None)).to(exact)
+        labels = head(last, slice(self.patches.vocabulary, None)).to(exact)
         return cell_log_probs, labels.log_softmax(-1)
 
     def begin(self, starts, member=0) -> "ImageState":
