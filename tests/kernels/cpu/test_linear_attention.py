@@ -117,7 +117,7 @@ def test_bfloat16_is_widened_where_it_is_read_and_rounded_once(
     half = call.map(lambda name, x: x.bfloat16() if name in "qkv" else x)
     wide = half.map(lambda _, x: x.float())
     with kernels.cpu.at_level(level):
-        found, expected = _results_for(half, half), _results_for(wide, half)
+        found, expected = _of_bfloat16(half), _of_bfloat16(wide)
     for name in ("o", "final state", "grad of v"):
         assert torch.equal(found[name], expected[name].to(found[name].dtype)), name
     for name, x in expected.items():
@@ -127,14 +127,14 @@ def test_bfloat16_is_widened_where_it_is_read_and_rounded_once(
             assert torch.equal(found[name], x.to(found[name].dtype)), name
 
 
-def _results_for(call: Case, drawn: Case) -> dict[str, Tensor]:
+def _of_bfloat16(call: Case) -> dict[str, Tensor]:
     """Results whose gradients begin with numbers of bfloat16, in the dtype of the outputs."""
     call = call.map(lambda _, x: x.clone().requires_grad_())
     o, state = call("compiled")
     generator = torch.Generator().manual_seed(1)
     weights = [torch.randn(x.shape, generator=generator).bfloat16().to(x.dtype) for x in (o, state)]
     gradients = torch.autograd.grad([o, state], list(call.tensors().values()), weights)
-    named = {f"grad of {name}": x for name, x in zip(drawn.tensors(), gradients, strict=True)}
+    named = {f"grad of {name}": x for name, x in zip(call.tensors(), gradients, strict=True)}
     return {"o": o.detach(), "final state": state.detach(), **named}
 
 
