@@ -11,7 +11,7 @@ from linsight import kernels
 from linsight.ops.linear.arguments import check, check_state
 from linsight.ops.linear.auto import linear_attention_plan
 from linsight.ops.linear.decayed import decayed
-from linsight.ops.linear.features import elu1
+from linsight.ops.linear.features import check_feature_map, elu1
 from linsight.ops.linear.naive import naive
 from linsight.ops.linear.precision import accumulator_dtype, product_dtype, without_autocast
 from linsight.ops.linear.recurrent import recurrent
@@ -99,8 +99,7 @@ def linear_attention(
         (True, True)
     """
     check(q, k, v, log_decay, bonus, read=read, form=form, chunk_size=chunk_size)
-    if feature_map not in ("identity", "elu1"):
-        raise ValueError(f"feature_map: expected 'identity' or 'elu1', got {feature_map!r}")
+    check_feature_map(feature_map)
     exact = accumulator_dtype(q.dtype, k.dtype, v.dtype)
     batch, length, heads, features = q.shape
     shape = (batch, heads, features, v.shape[-1] + normalise)
@@ -126,9 +125,13 @@ def linear_attention(
         decay = None if log_decay is None else log_decay.to(exact)
         own = None if bonus is None else bonus.to(exact)
         if form == "compiled":
-            options = {"scale": scale, "exclusive": exclusive, "normalise": normalise}
-            options["elu1"] = fused and feature_map == "elu1"
-            o, state = kernels.cpu.linear_attention(q, k, values, decay, own, state, **options)
+            o, state = kernels.cpu.linear_attention(
+                *(q, k, values, decay, own, state),
+                scale=scale,
+                exclusive=exclusive,
+                normalise=normalise,
+                elu1=fused and feature_map == "elu1",
+            )
             return o.to(v.dtype), state
         q = _scaled(q, scale)
         values = F.pad(values, (0, 1), value=1.0) if normalise else values

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from linsight.ops.linear.features import elu1
+from linsight.ops.linear.features import check_feature_map, elu1
 from linsight.ops.linear.precision import accumulator_dtype, without_autocast
 from linsight.ops.pieces import Piece
 
@@ -33,6 +33,7 @@ def linear_attention_piece(
     Cost a head: one product, O(T K V); sums of log-decays run from the end, so that no exponent is positive
     and nothing is subtracted.
     """
+    check_feature_map(feature_map)
     exact = accumulator_dtype(k.dtype, v.dtype)
     k, v = (elu1(k) if feature_map == "elu1" else k).to(exact), v.to(exact)
     if normalise:
