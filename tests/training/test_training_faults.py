@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -186,15 +187,20 @@ def test_when_no_checkpoint_is_good_the_way_out_is_named(tmp_path):
 
 
 class DiskFills(ToyTask):
-    """No file may be larger than `size` from step `at` on."""
+    """No file may be larger than `size` from step `at` on, once `standing`, if given, is written."""
 
-    def __init__(self, config, stack: contextlib.ExitStack, at: int, size: int) -> None:
+    def __init__(
+        self, config, stack: contextlib.ExitStack, at: int, size: int, standing: Path | None = None
+    ) -> None:
         super().__init__(config)
         self.stack, self.at, self.size, self.calls = stack, at, size, 0
+        self.standing = standing
 
     def batch(self, indices, *, seed, epoch):
         self.calls += 1
         if self.calls == self.at:
+            while self.standing and not self.standing.exists():  # it may be written beside the steps
+                time.sleep(0.001)
             self.stack.enter_context(largest_file(self.size))
         return super().batch(indices, seed=seed, epoch=epoch)
 
@@ -212,11 +218,12 @@ def test_a_full_disk_is_one_line_and_nothing_is_lost(size, file, background, tmp
     config = toy_run(background_checkpoints=background)
     fit(config, tmp_path / "good", progress="none")
     run = tmp_path / "run"
+    standing = run / "checkpoints" / "step-000000004.safetensors"
     with (
         contextlib.ExitStack() as stack,
         pytest.raises(RuntimeError, match=f"cannot write: .*{file}.*: File too large") as stopped,
     ):
-        fit(config, run, task=DiskFills(config.task, stack, 6, size), progress="none")
+        fit(config, run, task=DiskFills(config.task, stack, 6, size, standing), progress="none")
     assert "the checkpoint of step 4 is intact; make room or give permission" in str(stopped.value)
     assert "\n" not in str(stopped.value)
     assert good_files(run) == [4]
