@@ -15,6 +15,8 @@ LANES = 16
 """Widths are padded to a multiple of it."""
 STEPS = 32
 """Tokens that a kernel takes at a time."""
+CACHED = 131_072
+"""Floats in the states of heads that take turns: half a megabyte, a fraction of a core's second cache."""
 
 
 class Rows(ctypes.Structure):
@@ -31,7 +33,7 @@ class Attention(ctypes.Structure):
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("batch", "length", "heads", "keys", "values")),
-        *((name, ctypes.c_int64) for name in ("before", "normalise", "by_feature", "elu1")),
+        *((name, ctypes.c_int64) for name in ("before", "normalise", "by_feature", "together", "elu1")),
         ("scale", ctypes.c_double),
         *((name, Rows) for name in ("q", "k", "v", "decay", "dout")),
         *((name, ctypes.c_void_p) for name in ("bonus", "state", "dfinal")),
@@ -98,7 +100,7 @@ def _forward(
     given, options = (q, k, v, log_decay, bonus, state), (scale, exclusive, normalise, elu1)
     o, final, denominators = _outputs(*given, *options)
     wide_k, wide_v = wide(q.shape[3]), wide(final.shape[3])
-    scratch = wide_k * wide_v + STEPS * (3 * wide_k + 2 * wide_v)
+    scratch = _together(q, wide_v) * wide_k * wide_v + STEPS * (3 * wide_k + 2 * wide_v)
     outputs = {"o": o, "final_state": final, "denominators": denominators}
     _run("attention_forward", given, options, scratch=scratch, products=2, **outputs)
     return o, final, denominators
@@ -180,6 +182,12 @@ def wide(count):
     return -(-count // LANES) * LANES
 
 
+def _together(q: Tensor, wide_v: int) -> int:
+    """Heads whose states stay in a core's second cache while they take turns."""
+    state = wide(q.shape[3]) * wide_v
+    return max(1, min(q.shape[2], CACHED // max(1, state)))
+
+
 def _run(
     name: str,
     given: tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None],
@@ -224,6 +232,7 @@ def fill(
         *q.shape,
         v.shape[3],
         by_feature=decay is not None and decay.ndim == 4,
+        together=_together(q, wide(v.shape[3] + bool(words.get("normalise")))),
         **words,
         **{name: rows(x) for name, x in zip(("q", "k", "v", "decay", "dout"), strided, strict=True)},
         **{key: x.data_ptr() for key, x in filled.items()},

@@ -83,7 +83,8 @@ struct Correction {
 
   // Some columns of the state through a chunk: o and u of its tokens.
   template <int WIDTH>
-  void advance(int64_t lane, int64_t steps) {
+  void advance(int64_t lane, int64_t steps, Ahead &lines) {
+    const Ahead::Share share = lines.share();
     const int64_t wide = h.wide_v, keys = h.x.keys;
     float *s = state + lane;
     Floats seen[WIDTH] = {};
@@ -94,6 +95,7 @@ struct Correction {
       const int64_t at = t * wide + lane, row = t * h.wide_k;
       // Of the last token nothing is ahead, and what is read there is not used.
       const float *ahead = a + (t + 1 < steps ? row + h.wide_k : row);
+      share.step(t);
       Floats write[WIDTH], o[WIDTH] = {}, next[WIDTH] = {};
 #pragma GCC unroll 4
       for (int w = 0; w < WIDTH; ++w) {
@@ -256,12 +258,13 @@ struct Correction {
       const int64_t first = chunk * STEPS, steps = h.of_chunk(chunk);
       if (d.checkpoints) memcpy(checkpoint(chunk), state, h.wide_k * h.wide_v * sizeof(float));
       read(first, steps);
-      prefetch(h, x.q, first + STEPS, x.keys);
-      prefetch(h, x.k, first + STEPS, x.keys);
-      prefetch(h, x.v, first + STEPS, x.values);
+      Ahead lines(h.tiles(1, h.wide_v));
+      h.foresee_inputs(lines, first + STEPS, false);
+      if (free) h.foresee(lines, d.a, first + STEPS, x.keys), h.foresee(lines, d.b, first + STEPS, x.keys);
+      h.foresee(lines, x.o, false, first + STEPS, x.values);
       int64_t lane = 0;
-      for (; lane + 2 * FLOATS <= h.wide_v; lane += 2 * FLOATS) advance<2>(lane, steps);
-      if (lane < h.wide_v) advance<1>(lane, steps);
+      for (; lane + 2 * FLOATS <= h.wide_v; lane += 2 * FLOATS) advance<2>(lane, steps, lines);
+      if (lane < h.wide_v) advance<1>(lane, steps, lines);
       for (int64_t t = 0; t < steps; ++t) {
         const int64_t here = h.here(first + t) * x.values;
         memcpy(x.o + here, out + t * h.wide_v, x.values * sizeof(float));

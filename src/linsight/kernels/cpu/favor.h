@@ -121,10 +121,10 @@ struct Features {
     for (int64_t chunk = 0; chunk < h.chunks(); ++chunk) {
       const int64_t first = chunk * STEPS, steps = h.of_chunk(chunk);
       read(first, steps, false);
-      prefetch(h, x.q, first + STEPS, x.keys);
-      prefetch(h, x.k, first + STEPS, x.keys);
-      prefetch(h, x.v, first + STEPS, x.values);
-      pass<ADD_READ, BY_STEP>({q, k, x.keys, h.wide_k, v, out, h.wide_v, decay, state, steps});
+      Ahead ahead(h.tiles(x.keys, h.wide_v));
+      h.foresee_inputs(ahead, first + STEPS, false);
+      h.foresee(ahead, x.o, false, first + STEPS, x.values);
+      pass<ADD_READ, BY_STEP>({q, k, x.keys, h.wide_k, v, out, h.wide_v, decay, state, steps, &ahead});
       for (int64_t t = 0; t < steps; ++t) {
         add_sums(t);
         const int64_t here = h.here(first + t);

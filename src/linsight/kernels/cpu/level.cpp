@@ -21,8 +21,12 @@ using namespace linsight::LINSIGHT_LEVEL;
 // Units: sixteen channels of a row.
 EXPORTED(scan_forward)(const Scan *s, int64_t begin, int64_t end, float *scratch) {
   Flushed flushed;
-  for (int64_t unit = begin; unit < end; ++unit)
-    forward(*s, channels(*s, unit / blocks(*s), unit % blocks(*s)), scratch);
+  // What is of one row, together.
+  for (int64_t unit = begin, next; unit < end; unit = next) {
+    const int64_t row = unit / blocks(*s), first = row * blocks(*s);
+    next = end < first + blocks(*s) ? end : first + blocks(*s);
+    forward(*s, row, unit - first, next - first, scratch);
+  }
 }
 
 // Units: a group of channels of a row.
@@ -34,7 +38,13 @@ EXPORTED(scan_backward)(const Scan *s, int64_t begin, int64_t end, float *scratc
 // Units: a head of a row.
 EXPORTED(attention_forward)(const Attention *x, int64_t begin, int64_t end, float *scratch) {
   Flushed flushed;
-  for (int64_t unit = begin; unit < end; ++unit) forward(*x, unit, scratch);
+  for (int64_t unit = begin, next; unit < end; unit = next) {
+    const int64_t row = (unit / x->heads + 1) * x->heads;
+    next = unit + x->together;
+    next = next < row ? next : row;
+    next = next < end ? next : end;
+    forward(*x, unit, next, scratch);
+  }
 }
 
 EXPORTED(attention_backward)(const Attention *x, int64_t begin, int64_t end, float *scratch) {

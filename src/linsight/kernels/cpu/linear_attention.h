@@ -22,6 +22,7 @@ struct Rows {
 struct Attention {
   int64_t batch, length, heads, keys, values;
   int64_t before, normalise, by_feature;  // by_feature: the decay is one number a key's feature
+  int64_t together;                       // heads that take turns in the forward
   int64_t elu1;                           // q and k are elu(.) + 1 of what is given; with no bonus
   double scale;
   Rows q, k, v, decay, dout;
@@ -42,6 +43,43 @@ constexpr float FLOOR = 1e-6f;
 enum Order { ADD_READ, READ_ADD, ADD_READ_BACK, READ_ADD_BACK };
 enum Decay { NONE, BY_ROW, BY_LANE, BY_STEP };
 
+// Lines of memory that the next chunk will need: on their way, a few a step, while this one is computed. Rows of a
+// head lie too far apart for the processor to foresee them, and it waits where many are asked for at once.
+class Ahead {
+  static constexpr int64_t MOST = 64;  // of a token; where there are more, what is computed takes longer anyway
+  int64_t tiles, count = 0, done = 0;
+  uintptr_t line[MOST];
+  int64_t stride[MOST];
+
+ public:
+  // Some of the lines. There may be no such token: nothing is read.
+  struct Share {
+    const uintptr_t *line;
+    const int64_t *stride;
+    int64_t count;
+
+    void step(int64_t i) const {
+      for (int64_t l = 0; l < count; ++l) __builtin_prefetch((const void *)(line[l] + i * stride[l]));
+    }
+  };
+
+  explicit Ahead(int64_t tiles) : tiles(tiles) {}
+
+  // `size` numbers of a token, of `bytes` bytes each, and of the tokens after it.
+  void add(const void *data, int64_t at, int64_t token, int64_t size, int64_t bytes) {
+    for (int64_t i = 0; i < size && count < MOST; i += 64 / bytes, ++count) {
+      line[count] = (uintptr_t)data + (at + i) * bytes;
+      stride[count] = token * bytes;
+    }
+  }
+
+  // What is for the next of the tiles.
+  Share share() {
+    const int64_t from = done * count / tiles, to = ++done * count / tiles;
+    return {line + from, stride + from, to - from};
+  }
+};
+
 // Of every step: what reads and what is written along the rows of a state, what is written along its lanes, what
 // is read, and what decays.
 struct Pass {
@@ -53,6 +91,7 @@ struct Pass {
   const float *decay;
   float *state;
   int64_t steps;
+  Ahead *ahead;
 };
 
 template <int WIDTH>
@@ -74,8 +113,10 @@ static void tile(const Pass &p, int64_t row, int64_t lane) {
   for (int r = 0; r < ROWS; ++r)
 #pragma GCC unroll 2
     for (int w = 0; w < WIDTH; ++w) s[r][w] = *(const Floats *)(state + r * p.wide + w * FLOATS);
+  const Ahead::Share ahead = p.ahead ? p.ahead->share() : Ahead::Share{};
   for (int64_t i = 0; i < p.steps; ++i) {
     const int64_t t = back ? p.steps - 1 - i : i;
+    ahead.step(i);
     const float *reads = p.reads + t * p.row_stride + row, *writes = p.writes + t * p.row_stride + row;
     const float *keep = p.decay;
     if (decay == BY_ROW) keep += t * p.row_stride + row;
@@ -155,6 +196,22 @@ struct Head {
   }
   const float *of(const Rows &rows, int64_t token) const { return (const float *)rows.data + at(rows, token); }
   int64_t here(int64_t token) const { return (row * x.length + token) * x.heads + head; }
+  // Of a pass over a state of these rows and lanes.
+  static int64_t tiles(int64_t rows, int64_t wide) {
+    return (rows + ROWS - 1) / ROWS * ((wide + 2 * FLOATS - 1) / (2 * FLOATS));
+  }
+  void foresee(Ahead &ahead, const Rows &rows, int64_t token, int64_t size) const {
+    ahead.add(rows.data, at(rows, token), rows.token, size, rows.half ? 2 : 4);
+  }
+  void foresee_inputs(Ahead &ahead, int64_t token, bool backward) const {
+    foresee(ahead, x.q, token, x.keys);
+    foresee(ahead, x.k, token, x.keys);
+    foresee(ahead, x.v, token, x.values);
+    if (backward) foresee(ahead, x.dout, token, x.values);
+  }
+  void foresee(Ahead &ahead, const void *dense, bool half, int64_t token, int64_t size) const {
+    ahead.add(dense, here(token) * size, x.heads * size, size, half ? 2 : 4);
+  }
   int64_t chunks() const { return (steps + STEPS - 1) / STEPS; }
   int64_t of_chunk(int64_t chunk) const { return steps - chunk * STEPS < STEPS ? steps - chunk * STEPS : STEPS; }
 };
@@ -188,14 +245,6 @@ static void pack(float *to, const Head &h, const Rows &rows, int64_t first, int6
       store(to + i, (mapped ? elu1(x) : x) * scale, count);
     });
   }
-}
-
-// What the next chunk reads, on its way while this one is computed: rows of a head lie too far apart for the
-// processor to foresee them.
-static void prefetch(const Head &h, const Rows &rows, int64_t first, int64_t size) {
-  for (int64_t t = first; t < first + STEPS && h.there(t); ++t)
-    for (int64_t i = 0; i < size; i += LANES)
-      __builtin_prefetch((const char *)rows.data + (h.at(rows, t) + i) * (rows.half ? 2 : 4));
 }
 
 static void pack_values(float *to, const Head &h, int64_t first, int64_t steps) {
@@ -303,27 +352,34 @@ struct Scratch {
   }
 };
 
-static void forward(const Attention &x, int64_t unit, float *memory) {
-  const Head h(x, unit);
+// Heads `begin` to `end` of a row, which take turns chunk by chunk: what they read of a token lies side by side.
+static void forward(const Attention &x, int64_t begin, int64_t end, float *memory) {
+  const Head one(x, begin);
+  const int64_t size = one.wide_k * one.wide_v;
   Scratch scratch{memory};
-  float *state = scratch.take(h.wide_k * h.wide_v);
-  float *q = scratch.take(STEPS * h.wide_k), *k = scratch.take(STEPS * h.wide_k);
-  float *decay = scratch.take(STEPS * h.wide_k);
-  float *v = scratch.take(STEPS * h.wide_v), *out = scratch.take(STEPS * h.wide_v);
-  gather(state, x.state, h, false);
-  for (int64_t chunk = 0; chunk < h.chunks(); ++chunk) {
-    const int64_t first = chunk * STEPS, steps = h.of_chunk(chunk);
-    pack(q, h, x.q, first, steps, x.keys, h.wide_k, (float)x.scale, x.elu1);
-    pack(k, h, x.k, first - x.before, steps, x.keys, h.wide_k, 1, x.elu1);
-    pack_decay(decay, h, first - x.before, steps);
-    pack_values(v, h, first - x.before, steps);
-    prefetch(h, x.q, first + STEPS, x.keys);
-    prefetch(h, x.k, first + STEPS, x.keys);
-    prefetch(h, x.v, first + STEPS, x.values);
-    pass<ADD_READ, BY_ROW>({q, k, x.keys, h.wide_k, v, out, h.wide_v, decay, state, steps}, x.decay.data);
-    unpack_outputs(h, out, first, steps);
+  float *q = scratch.take(STEPS * one.wide_k), *k = scratch.take(STEPS * one.wide_k);
+  float *decay = scratch.take(STEPS * one.wide_k);
+  float *v = scratch.take(STEPS * one.wide_v), *out = scratch.take(STEPS * one.wide_v);
+  float *states = scratch.take((end - begin) * size);
+  for (int64_t unit = begin; unit < end; ++unit) gather(states + (unit - begin) * size, x.state, Head(x, unit), false);
+  for (int64_t chunk = 0; chunk < one.chunks(); ++chunk) {
+    const int64_t first = chunk * STEPS, steps = one.of_chunk(chunk);
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const Head h(x, unit), next(x, unit + 1 < end ? unit + 1 : begin);
+      const int64_t then = unit + 1 < end ? first : first + STEPS;
+      pack(q, h, x.q, first, steps, x.keys, h.wide_k, (float)x.scale, x.elu1);
+      pack(k, h, x.k, first - x.before, steps, x.keys, h.wide_k, 1, x.elu1);
+      pack_decay(decay, h, first - x.before, steps);
+      pack_values(v, h, first - x.before, steps);
+      Ahead ahead(h.tiles(x.keys, h.wide_v));
+      next.foresee_inputs(ahead, then, false);
+      next.foresee(ahead, x.o, x.v.half, then, x.values);
+      float *state = states + (unit - begin) * size;
+      pass<ADD_READ, BY_ROW>({q, k, x.keys, h.wide_k, v, out, h.wide_v, decay, state, steps, &ahead}, x.decay.data);
+      unpack_outputs(h, out, first, steps);
+    }
   }
-  scatter(x.final_state, state, h);
+  for (int64_t unit = begin; unit < end; ++unit) scatter(x.final_state, states + (unit - begin) * size, Head(x, unit));
 }
 
 // Of the gradients, what all functions below share.
@@ -357,7 +413,8 @@ struct Adjoint {
 // The forward recurrence, and the state of the last step between its decay and what it writes.
 static void pass_and_keep(const Pass &p, float *kept, int64_t rows) {
   pass<READ_ADD, BY_LANE>(part(p, 0, p.steps - 1));
-  const Pass last = part(p, p.steps - 1, 1);
+  Pass last = part(p, p.steps - 1, 1);
+  last.ahead = nullptr;
   for (int64_t row = 0; row < rows; ++row)
     each(p.wide, BODY {
       float *state = p.state + row * p.wide + i;
@@ -461,7 +518,9 @@ static void backward(const Attention &x, int64_t unit, float *memory) {
     pack_values(a.v, h, first - x.before, steps);
     pack_gradients(a.dout, h, first, steps);
     a.begin(chunk);
-    const Pass p{a.dout, a.v, h.columns, h.wide_v, a.k, a.dq, h.wide_k, a.decay, a.state, steps};
+    Ahead ahead(h.tiles(h.columns, h.wide_k));
+    h.foresee_inputs(ahead, first + STEPS, true);
+    const Pass p{a.dout, a.v, h.columns, h.wide_v, a.k, a.dq, h.wide_k, a.decay, a.state, steps, &ahead};
     if (x.ddecay) pass_and_keep(p, a.checkpoint(chunk), h.wide_v);
     else pass<READ_ADD, BY_LANE>(p, x.decay.data);
   }
@@ -477,10 +536,15 @@ static void backward(const Attention &x, int64_t unit, float *memory) {
     pack_values(a.v, h, first - x.before, steps);
     pack_gradients(a.dout, h, first, steps);
     if (x.ddecay) cross(a, chunk);
-    pass<READ_ADD_BACK, BY_LANE>({a.v, a.dout, h.columns, h.wide_v, a.q, a.dk, h.wide_k, a.decay, a.dstate, steps},
-                             x.decay.data);
-    pass<READ_ADD_BACK, BY_ROW>({a.k, a.q, x.keys, h.wide_k, a.dout, a.dv, h.wide_v, a.decay, a.dstate_turned, steps},
-                            x.decay.data);
+    Ahead ahead(h.tiles(h.columns, h.wide_k) + h.tiles(x.keys, h.wide_v));
+    h.foresee_inputs(ahead, first - STEPS, true);
+    h.foresee(ahead, x.dq, x.q.half, first - STEPS, x.keys);
+    h.foresee(ahead, x.dk, x.k.half, first - STEPS, x.keys);
+    h.foresee(ahead, x.dv, x.v.half, first - STEPS, x.values);
+    pass<READ_ADD_BACK, BY_LANE>(
+        {a.v, a.dout, h.columns, h.wide_v, a.q, a.dk, h.wide_k, a.decay, a.dstate, steps, &ahead}, x.decay.data);
+    pass<READ_ADD_BACK, BY_ROW>(
+        {a.k, a.q, x.keys, h.wide_k, a.dout, a.dv, h.wide_v, a.decay, a.dstate_turned, steps, &ahead}, x.decay.data);
     for (int64_t t = steps - 1; t >= 0; --t) {
       const int64_t key = first + t - x.before;
       if (x.ddecay) decay_gradient(a, t, key, t == steps - 1);

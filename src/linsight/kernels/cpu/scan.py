@@ -15,6 +15,10 @@ LANES = 16
 """Channels that go together."""
 INTERVAL = 32
 """The states before every so many tokens are kept for the backward."""
+PACKED = 6
+"""Rows of an interval that a thread has at hand: `Interval` of selective_scan.h."""
+TOGETHER = 4
+"""States that pass an interval of the backward together, at most."""
 GROUPS = 8
 """Parts into which the channels of a row are split in the backward, whatever the threads."""
 
@@ -87,7 +91,7 @@ def _forward(
         "scan_forward",
         scan,
         units=len(u) * _blocks(u),
-        scratch=2 * A.shape[1] * LANES,
+        scratch=LANES * (PACKED * INTERVAL + 2 * _blocks(u) * A.shape[1]),
         operations=8 * u.numel() * A.shape[1],
     )
     return y, final, kept
@@ -129,7 +133,8 @@ def _backward(
         "scan_backward",
         scan,
         units=batch * groups,
-        scratch=LANES * (members * (2 * states + 1) + states * (4 * INTERVAL + 2)),
+        scratch=LANES
+        * (INTERVAL * (PACKED + 2 * TOGETHER + 2 * states) + TOGETHER + members * (3 * states + 1)),
         operations=24 * u.numel() * states,
     )
     return du, ddelta, dA.sum(0).mT.contiguous(), dB.sum(0), dC.sum(0), dD.sum(0), dstate
