@@ -90,6 +90,8 @@ CALLS = """
                 ("gated_delta", {"heads": 2, "head_dim": 7}),
                 ("mamba2", {"states": 5, "head_dim": 3, "groups": 2, "taps": 1}),
                 ("mamba", {"states": 19}),
+                ("rwkv6", {"heads": 2, "mix_rank": 3}),
+                ("rwkv7", {"heads": 3, "value_rank": 5}),
             ):
                 decode(7, 18, 17, kind, **options)
             for sizes in ((1, 1, 1), (31, 17, 33), (33, 16, 16), (65, 3, 47), (32, 40, 5)):

@@ -11,6 +11,7 @@ from linsight.kernels.cpu.decoded import (
     DecodedConvolution,
     DecodedEmbedding,
     DecodedMixer,
+    DecodedProjection,
 )
 from linsight.kernels.cpu.delta import delta_rule
 from linsight.kernels.cpu.diagonal import diagonal_space
@@ -27,6 +28,7 @@ __all__ = [
     "DecodedConvolution",
     "DecodedEmbedding",
     "DecodedMixer",
+    "DecodedProjection",
     "Decoder",
     "at_level",
     "build",

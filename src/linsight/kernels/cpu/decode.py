@@ -8,12 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from linsight.kernels.cpu.decoded import (
+    FUNCTIONS,
     MAPS,
     BlockState,
     DecodedBlock,
     DecodedConvolution,
     DecodedEmbedding,
     DecodedMixer,
+    DecodedProjection,
 )
 from linsight.kernels.cpu.library import run
 
@@ -23,6 +25,11 @@ PANEL = 64
 """Outputs of a product that lie side by side."""
 ROWS = 48
 """Rows that a thread takes through the whole model at once."""
+PLACES = ("q", "k", "v", "gate", "step", "beta", "decay", "learning", "residual")
+VECTORS = (
+    *("frequencies", "constant", "rate", "step_bias", "skip", "bonus", "own", "removal", "replacement"),
+    *("norm", "norm_bias"),
+)
 
 
 class _Matrix(ctypes.Structure):
@@ -31,6 +38,16 @@ class _Matrix(ctypes.Structure):
     _fields_ = [
         ("data", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in ("inputs", "outputs", "half")),
+    ]
+
+
+class _Projection(ctypes.Structure):
+    """`Projection` of decode_mixers.h, field by field."""
+
+    _fields_ = [
+        ("weights", _Matrix),
+        *((name, ctypes.c_int64) for name in ("input", "share_at", "function")),
+        *((name, ctypes.c_void_p) for name in ("share", "bias")),
     ]
 
 
@@ -47,20 +64,18 @@ class _Mixing(ctypes.Structure):
     """`Mixing` of decode_mixers.h, field by field."""
 
     _fields_ = [
-        *((name, ctypes.c_int64) for name in ("q", "k", "v", "gate", "step", "beta")),
-        *((name, ctypes.c_int64) for name in ("heads", "groups", "keys", "values", "map", "normalise")),
+        *((name, ctypes.c_int64) for name in PLACES),
         *(
             (name, ctypes.c_int64)
-            for name in ("unit", "taps", "num_convolutions", "norm_groups", "gate_first")
+            for name in ("heads", "groups", "keys", "values", "map", "normalise", "unit")
         ),
+        *((name, ctypes.c_int64) for name in ("taps", "num_convolutions", "num_projections")),
+        *((name, ctypes.c_int64) for name in ("norm_groups", "gate_first", "gate_function", "relays")),
         *((name, ctypes.c_double) for name in ("scale", "largest", "norm_eps")),
-        *(
-            (name, ctypes.c_void_p)
-            for name in ("frequencies", "constant", "rate", "step_bias", "skip", "norm")
-        ),
+        *((name, ctypes.c_void_p) for name in VECTORS),
         ("convolutions", _Convolution * 3),
-        *((name, _Matrix) for name in ("select", "spread")),
-        *((name, ctypes.c_void_p) for name in ("rates", "state", "position")),
+        ("projections", ctypes.POINTER(_Projection)),
+        *((name, ctypes.c_void_p) for name in ("rates", "state", "shift", "position")),
     ]
 
 
@@ -69,7 +84,7 @@ class _Block(ctypes.Structure):
 
     _fields_ = [
         *((name, ctypes.c_void_p) for name in ("norm", "mlp_norm")),
-        *((name, _Matrix) for name in ("project", "out", "gate_value", "mlp_out")),
+        *((name, _Matrix) for name in ("out", "gate_value", "mlp_out")),
         ("mixing", _Mixing),
     ]
 
@@ -128,29 +143,32 @@ class Decoder:
         self.window = embedding.window
         self._blocks = (_Block * len(blocks))(*(self._block(block, half) for block in blocks))
         mixers = [block.mixer for block in blocks]
-        widths = [len(weight), *(len(m.project) for m in mixers), *(len(b.mlp[1]) for b in blocks if b.mlp)]
+        widths = [
+            len(weight),
+            *(m.numbers + PANEL for m in mixers),
+            *(len(b.mlp[1]) for b in blocks if b.mlp),
+        ]
         self._step = _Step(
             dim=dim,
             num_blocks=len(blocks),
             rms=rms,
             widest_y=_padded(max(widths)),
-            widest_o=_padded(max(m.heads * m.values for m in mixers)),
+            widest_o=_padded(max(dim, *(m.heads * m.values for m in mixers))),
             embedding=self._embedding(embedding),
             blocks=self._blocks,
             norm=self._own(norm),
             head=self._matrix(weight, half=False),
             bias=self._own(bias),
         )
-        selected = [ROWS * _padded(len(m.select)) if m.select is not None else 3 * m.heads for m in mixers]
-        rows = 2 * _padded(dim) + self._step.widest_y + self._step.widest_o
-        self._scratch = ROWS * rows + max(selected)
+        rows = 2 * _padded(dim) + self._step.widest_y + 2 * self._step.widest_o
+        self._scratch = ROWS * rows + max(m.heads * (3 + m.keys) for m in mixers)
         self._expected = [
             *(
                 ("start", (), torch.int64),
                 ("recent", (self.window,), torch.int64),
                 ("place", (), torch.int64),
             ),
-            *(part for mixer in mixers for part in _parts(mixer)),
+            *(part for mixer in mixers for part in _parts(mixer, dim)),
         ]
         elements = sum(m.heads * m.keys * m.values for m in mixers)
         self._operations = 2 * (sum(x.numel() for x in self._kept) + 2 * elements)
@@ -175,7 +193,8 @@ class Decoder:
         tokens = tokens.to(torch.int64).contiguous()
         given = [start, recent, place]
         for state in states:
-            given += [state.memory, *state.inputs, *(() if state.position is None else (state.position,))]
+            others = (state.position, state.shift)
+            given += [state.memory, *state.inputs, *(x for x in others if x is not None)]
         for (name, shape, dtype), x in zip(self._expected, given, strict=True):
             if x.shape != (batch, *shape) or x.dtype != dtype or not x.is_contiguous():
                 raise ValueError(
@@ -188,7 +207,9 @@ class Decoder:
         for block, state in zip(self._blocks, states, strict=True):
             mixing = block.mixing
             mixing.state = state.memory.data_ptr()
-            mixing.position = None if state.position is None else state.position.data_ptr()
+            for name in ("position", "shift"):
+                x = getattr(state, name)
+                setattr(mixing, name, None if x is None else x.data_ptr())
             for index, inputs in enumerate(state.inputs):
                 mixing.convolutions[index].inputs = inputs.data_ptr()
         step.refused = 0
@@ -201,7 +222,6 @@ class Decoder:
         mlp = block.mlp
         return _Block(
             norm=self._own(block.norm),
-            project=self._matrix(block.mixer.project, half),
             out=self._matrix(block.mixer.out, half),
             mixing=self._mixing(block.mixer, half),
             mlp_norm=None if mlp is None else self._own(mlp[0]),
@@ -210,24 +230,32 @@ class Decoder:
         )
 
     def _mixing(self, mixer: DecodedMixer, half: bool) -> _Mixing:
-        vectors = ("frequencies", "constant", "rate", "step_bias", "skip", "norm", "rates")
-        numbers = ("q", "k", "v", "heads", "keys", "values", "normalise", "unit", "norm_groups", "gate_first")
-        places = {name: getattr(mixer, name) for name in ("gate", "step", "beta")}
+        numbers = ("heads", "keys", "values", "normalise", "unit", "norm_groups", "gate_first", "relays")
         convolutions = [self._convolution(one) for one in mixer.convolutions]
+        projections = [self._projection(one, half) for one in mixer.project]
         return _Mixing(
             **{name: getattr(mixer, name) for name in (*numbers, "scale", "largest", "norm_eps")},
-            **{name: -1 if place is None else place for name, place in places.items()},
-            **{name: self._own(getattr(mixer, name)) for name in vectors},
-            **{
-                name: self._matrix(weight, half)
-                for name in ("select", "spread")
-                if (weight := getattr(mixer, name)) is not None
-            },
+            **{name: _place(getattr(mixer, name)) for name in PLACES},
+            **{name: self._own(getattr(mixer, name)) for name in (*VECTORS, "rates")},
             groups=mixer.groups or mixer.heads,
             map=MAPS.index(mixer.feature_map),
+            gate_function=FUNCTIONS.index(mixer.gate_function),
             taps=len(mixer.convolutions[0].weights) if mixer.convolutions else 0,
             num_convolutions=len(convolutions),
+            num_projections=len(projections),
             convolutions=(_Convolution * 3)(*convolutions),
+            projections=(_Projection * len(projections))(*projections),
+        )
+
+    def _projection(self, one: DecodedProjection, half: bool) -> _Projection:
+        share, place = (one.share, None) if isinstance(one.share, Tensor) else (None, one.share)
+        return _Projection(
+            weights=self._matrix(one.weight, half),
+            input=_place(one.input),
+            share_at=_place(place),
+            function=FUNCTIONS.index(one.function),
+            share=self._own(share),
+            bias=self._own(one.bias),
         )
 
     def _convolution(self, one: DecodedConvolution) -> _Convolution:
@@ -265,7 +293,7 @@ class Decoder:
         return _Matrix(self._own(panels.transpose(1, 2)), inputs, outputs, half)
 
 
-def _parts(mixer: DecodedMixer) -> list[tuple[str, tuple[int, ...], torch.dtype]]:
+def _parts(mixer: DecodedMixer, dim: int) -> list[tuple[str, tuple[int, ...], torch.dtype]]:
     """Name, shape of a row and dtype of what a mixer's `BlockState` holds."""
     memory = (mixer.heads, mixer.keys, mixer.values + mixer.normalise)
     return [
@@ -275,7 +303,12 @@ def _parts(mixer: DecodedMixer) -> list[tuple[str, tuple[int, ...], torch.dtype]
             for one in mixer.convolutions
         ),
         *(() if mixer.frequencies is None else (("position", (), torch.int64),)),
+        *((("shift", (dim,), torch.float32),) if mixer.shifts else ()),
     ]
+
+
+def _place(number: int | None) -> int:
+    return -1 if number is None else number
 
 
 def _padded(count: int) -> int:
