@@ -115,6 +115,7 @@ KINDS: dict[str, dict] = {
     "mamba": {},
     "rwkv6": {"heads": 2},
     "rwkv7": {"heads": 2},
+    "performer": {"heads": 2},
 }
 MODELS = {
     "odd sizes": {"heads": 4},
@@ -144,6 +145,10 @@ MODELS = {
         **{"decay_rank": 3, "rate_rank": 1, "value_rank": 17, "gate_rank": 70},
     },
     "rwkv7, wide": {"kind": "rwkv7", "dim": 72, "heads": 1},
+    "performer": {"kind": "performer", "heads": 4},
+    "performer, a panel of features": {"kind": "performer", "dim": 72, "heads": 1, "num_features": 64},
+    "performer, hyperbolic": {"kind": "performer", "heads": 2, "kernel": "hyperbolic", "num_features": 130},
+    "performer, relu": {"kind": "performer", "heads": 2, "kernel": "relu", "num_features": 1},
 }
 
 
@@ -230,6 +235,36 @@ def test_values_of_the_first_layer_are_relayed_past_others() -> None:
     sequence = SequenceConfig(dim=20, layers=5, mlp_dim=9, mixers=mixers)
     model = awake(SequenceModel(TokenEmbedding(7, 20, max_length=12), sequence, 9))
     assert_follows(model, torch.randint(7, (51, 3)))
+
+
+@pytest.mark.parametrize("kernel", ["exp", "hyperbolic", "relu"])
+def test_random_features_of_any_size_are_relative_to_the_largest(kernel: str) -> None:
+    """Of e^-50 and less at first: the largest key rises again and again, or makes all others fade."""
+    model = tokens_model(kind="performer", heads=2, layers=1, kernel=kernel)
+    model.stack.mixers[0].qkv.weight.data.mul_(15)
+    tokens = torch.randint(7, (51, 6))
+    _, state = own_step(model, tokens[:, 0], None)
+    assert kernel == "relu" or state.layers[0].peak.min() < -50
+    assert_follows(model, tokens)
+
+
+def test_a_memory_of_other_random_features_is_refused() -> None:
+    """In the model's words; a row that has read nothing may stand beside others."""
+    model = tokens_model(kind="performer")
+    steps, tokens = Steps(model), torch.tensor([1, 2])
+    _, state = steps(tokens)
+    assert torch.equal(state.layers[1].draw, model.stack.mixers[1].projection.draw.expand(2))
+    for part in state.layers[1]:
+        part[1] = 0
+    state.layers[1].peak[1] = 50.0
+    expected, _ = own_step(model, tokens, copy.deepcopy(state))
+    logits, state = steps(tokens, state)
+    assert error(logits, expected) < CLOSE
+    state.layers[1].draw[1] += 1
+    with pytest.raises(ValueError, match=r"state.draw: expected a state made with this mixer's present"):
+        steps(tokens, state)
+    state.layers[1].draw[1] -= 1
+    steps(tokens, state)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -398,7 +433,9 @@ def test_a_state_that_says_nonsense_reads_nothing_outside(level: str) -> None:
         logits, state = steps(torch.tensor([0, 1]), state)
         assert logits.isfinite().all()
         state.context.start.fill_(10**15)
-        with pytest.raises(ValueError, match="tokens: one is out of range, or a row has no place left"):
+        with pytest.raises(
+            ValueError, match="tokens: one is out of range, or a row has no place left or features"
+        ):
             kernels.cpu.Decoder.step(
                 steps._decoder, torch.tensor([0, 1]), *state.context, block_states(model, state.layers)
             )
@@ -426,7 +463,7 @@ def test_the_structures_have_the_sizes_of_the_fields_in_c() -> None:
     assert matrix == 8 * 4
     assert projection == matrix + 8 * 5
     assert convolution == 8 * 5
-    assert mixing == 8 * (9 + 14 + 3 + 1 + 8 + 2 + 1 + 4) + 3 * convolution
+    assert mixing == 8 * (9 + 16 + 3 + 1 + 8 + 2 + 1 + 6) + 3 * convolution + matrix
     assert ctypes.sizeof(decode._Block) == 8 * 2 + 3 * matrix + mixing
     assert ctypes.sizeof(decode._Embedding) == 8 * 10
     assert ctypes.sizeof(decode._Step) == 8 * (5 + 1 + 1 + 6 + 1) + matrix + 8 * 10

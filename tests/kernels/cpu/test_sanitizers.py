@@ -92,6 +92,7 @@ CALLS = """
                 ("mamba", {"states": 19}),
                 ("rwkv6", {"heads": 2, "mix_rank": 3}),
                 ("rwkv7", {"heads": 3, "value_rank": 5}),
+                *(("performer", {"heads": 3, "kernel": kernel}) for kernel in ("exp", "hyperbolic", "relu")),
             ):
                 decode(7, 18, 17, kind, **options)
             for sizes in ((1, 1, 1), (31, 17, 33), (33, 16, 16), (65, 3, 47), (32, 40, 5)):

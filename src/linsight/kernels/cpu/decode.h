@@ -34,7 +34,7 @@ struct Step {
   const int64_t *tokens;           // (batch,)
   int64_t *start, *recent, *place; // (batch,), (batch, window), (batch,)
   float *logits;                   // (batch, outputs)
-  int64_t refused;                 // set where a token or place is out of range; nothing is then computed
+  int64_t refused;                 // set where `acceptable` does not hold; nothing is then computed
 };
 
 }  // namespace decoding
@@ -71,7 +71,11 @@ static void embed(const Step &s, int64_t row, float *x) {
   s.place[row] = place + 1;
 }
 
-static bool in_range(const Step &s, int64_t row) {
+// Token and place are in range, and no memory is one of other random features.
+static bool acceptable(const Step &s, int64_t row) {
+  for (const Block *b = s.blocks; b < s.blocks + s.num_blocks; ++b)
+    if (const int64_t *draw = b->mixing.draw)
+      if (draw[row] && draw[row] != b->mixing.own_draw) return false;
   const Embedding &e = s.embedding;
   const int64_t token = s.tokens[row], place = s.place[row];
   const bool first = place == 0 && e.starts;
@@ -171,15 +175,16 @@ static void step(const Step &s, int64_t first, int64_t rows, float *memory) {
   const int64_t outputs = s.head.outputs;
   norm(s.norm);
   multiply(at.u, at.wide, rows, s.head, at.y, at.wide_y, false);
-  for (int64_t r = 0; r < rows; ++r)
-    each(outputs, BODY {
-      store(s.logits + (first + r) * outputs + i, load(at.y + r * at.wide_y + i, count) + load(s.bias + i, count), count);
-    });
+  for (int64_t r = 0; r < rows; ++r) {
+    const float *y = at.y + r * at.wide_y;
+    float *logits = s.logits + (first + r) * outputs;
+    each(outputs, BODY { store(logits + i, load(y + i, count) + load(s.bias + i, count), count); });
+  }
 }
 
 static void steps(Step &s, int64_t begin, int64_t end, float *memory) {
   for (int64_t row = begin; row < end; ++row)
-    if (!in_range(s, row)) return __atomic_store_n(&s.refused, 1, __ATOMIC_RELAXED);
+    if (!acceptable(s, row)) return __atomic_store_n(&s.refused, 1, __ATOMIC_RELAXED);
   for (int64_t first = begin; first < end; first += ROWS)
     step(s, first, end - first < ROWS ? end - first : ROWS, memory);
 }

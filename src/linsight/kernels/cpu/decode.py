@@ -9,6 +9,7 @@ from torch import Tensor
 
 from linsight.kernels.cpu.decoded import (
     FUNCTIONS,
+    KERNELS,
     MAPS,
     BlockState,
     DecodedBlock,
@@ -26,6 +27,7 @@ PANEL = 64
 ROWS = 48
 """Rows that a thread takes through the whole model at once."""
 PLACES = ("q", "k", "v", "gate", "step", "beta", "decay", "learning", "residual")
+PARTS = ("shift", "peak", "position", "draw")
 VECTORS = (
     *("frequencies", "constant", "rate", "step_bias", "skip", "bonus", "own", "removal", "replacement"),
     *("norm", "norm_bias"),
@@ -70,12 +72,17 @@ class _Mixing(ctypes.Structure):
             for name in ("heads", "groups", "keys", "values", "map", "normalise", "unit")
         ),
         *((name, ctypes.c_int64) for name in ("taps", "num_convolutions", "num_projections")),
-        *((name, ctypes.c_int64) for name in ("norm_groups", "gate_first", "gate_function", "relays")),
+        *(
+            (name, ctypes.c_int64)
+            for name in ("norm_groups", "gate_first", "gate_function", "relays", "kernel")
+        ),
+        ("own_draw", ctypes.c_int64),
         *((name, ctypes.c_double) for name in ("scale", "largest", "norm_eps")),
         *((name, ctypes.c_void_p) for name in VECTORS),
         ("convolutions", _Convolution * 3),
         ("projections", ctypes.POINTER(_Projection)),
-        *((name, ctypes.c_void_p) for name in ("rates", "state", "shift", "position")),
+        ("features", _Matrix),
+        *((name, ctypes.c_void_p) for name in ("rates", "state", *PARTS)),
     ]
 
 
@@ -161,7 +168,7 @@ class Decoder:
             bias=self._own(bias),
         )
         rows = 2 * _padded(dim) + self._step.widest_y + 2 * self._step.widest_o
-        self._scratch = ROWS * rows + max(m.heads * (3 + m.keys) for m in mixers)
+        self._scratch = ROWS * rows + max(map(_room, mixers))
         self._expected = [
             *(
                 ("start", (), torch.int64),
@@ -186,14 +193,14 @@ class Decoder:
             states: Of each block; all in float32 but positions, and without gaps, as all the others.
 
         Raises:
-            ValueError: A tensor of another shape or dtype, or with gaps; a token or place out of range, where
-                some rows may then have gone on.
+            ValueError: A tensor of another shape or dtype, or with gaps; a token or place out of range, or a
+                memory of other random features, where some rows may then have gone on.
         """
         batch, step = len(tokens), self._step
         tokens = tokens.to(torch.int64).contiguous()
         given = [start, recent, place]
         for state in states:
-            others = (state.position, state.shift)
+            others = (getattr(state, name) for name in PARTS)
             given += [state.memory, *state.inputs, *(x for x in others if x is not None)]
         for (name, shape, dtype), x in zip(self._expected, given, strict=True):
             if x.shape != (batch, *shape) or x.dtype != dtype or not x.is_contiguous():
@@ -207,7 +214,7 @@ class Decoder:
         for block, state in zip(self._blocks, states, strict=True):
             mixing = block.mixing
             mixing.state = state.memory.data_ptr()
-            for name in ("position", "shift"):
+            for name in PARTS:
                 x = getattr(state, name)
                 setattr(mixing, name, None if x is None else x.data_ptr())
             for index, inputs in enumerate(state.inputs):
@@ -215,7 +222,9 @@ class Decoder:
         step.refused = 0
         run("decode", step, units=batch, scratch=self._scratch, operations=batch * self._operations)
         if step.refused:
-            raise ValueError("tokens: one is out of range, or a row has no place left")
+            raise ValueError(
+                "tokens: one is out of range, or a row has no place left or features of another draw"
+            )
         return logits
 
     def _block(self, block: DecodedBlock, half: bool) -> _Block:
@@ -232,6 +241,7 @@ class Decoder:
     def _mixing(self, mixer: DecodedMixer, half: bool) -> _Mixing:
         numbers = ("heads", "keys", "values", "normalise", "unit", "norm_groups", "gate_first", "relays")
         convolutions = [self._convolution(one) for one in mixer.convolutions]
+        features = mixer.features
         projections = [self._projection(one, half) for one in mixer.project]
         return _Mixing(
             **{name: getattr(mixer, name) for name in (*numbers, "scale", "largest", "norm_eps")},
@@ -240,6 +250,9 @@ class Decoder:
             groups=mixer.groups or mixer.heads,
             map=MAPS.index(mixer.feature_map),
             gate_function=FUNCTIONS.index(mixer.gate_function),
+            kernel=KERNELS.index(mixer.kernel),
+            own_draw=mixer.draw,
+            features=_Matrix() if features is None else self._matrix(features, half=False),
             taps=len(mixer.convolutions[0].weights) if mixer.convolutions else 0,
             num_convolutions=len(convolutions),
             num_projections=len(projections),
@@ -302,9 +315,18 @@ def _parts(mixer: DecodedMixer, dim: int) -> list[tuple[str, tuple[int, ...], to
             ("inputs", (len(one.weights) - 1, one.weights.shape[1]), torch.float32)
             for one in mixer.convolutions
         ),
-        *(() if mixer.frequencies is None else (("position", (), torch.int64),)),
         *((("shift", (dim,), torch.float32),) if mixer.shifts else ()),
+        *(() if mixer.features is None else (("peak", (mixer.heads,), torch.float32),)),
+        *(() if mixer.frequencies is None else (("position", (), torch.int64),)),
+        *(() if mixer.features is None else (("draw", (), torch.int64),)),
     ]
+
+
+def _room(mixer: DecodedMixer) -> int:
+    """Floats that a row of it needs beside its projections."""
+    removed = 0 if mixer.removal is None else mixer.keys
+    features = 0 if mixer.features is None else 2 * _padded(mixer.keys)
+    return mixer.heads * (3 + removed + features)
 
 
 def _place(number: int | None) -> int:

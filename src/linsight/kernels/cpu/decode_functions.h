@@ -1,7 +1,7 @@
 // Functions of the numbers of a row: of each by itself, and of groups of them.
 #pragma once
 
-#include "vectors.h"
+#include "exponentials.h"
 
 namespace linsight {
 namespace LINSIGHT_LEVEL {
@@ -9,6 +9,7 @@ namespace decode {
 
 enum Map { IDENTITY, ELU1, RELU, RELU2, SOFTMAX };
 enum Function { AS_IS, TANH, SIGMOID, EXP, SILU };
+enum Kernel { EXPONENTIAL, HYPERBOLIC, RECTIFIED };
 
 // max(x, 0) + log(1 + e), e = exp(-|x|): log(1 + e) = 2 artanh z with z = e / (2 + e) <= 1/3, by its series up to
 // z^15, whose rest is 2e-8 of it.
@@ -108,6 +109,18 @@ static void apply(int64_t map, float *x, int64_t heads, int64_t size) {
     for (int64_t h = 0; h < heads; ++h) softmax(x + h * size, size);
   else if (map != IDENTITY)
     each(heads * size, BODY { store(x + i, mapped(load(x + i, count), map), count); });
+}
+
+// Of the rectified features, so that all are positive.
+constexpr float LIFT = 1e-3f;
+
+// Positive features of a vector, from the products with `given` directions, relative to e^top.
+static Exponentials featured(int64_t kernel, float *x, int64_t given, int64_t features) {
+  if (kernel == HYPERBOLIC) each(given, BODY { store(x + given + i, load(x + i, count) * -1, count); });
+  if (kernel != RECTIFIED) return exponentials(x, x, features);
+  float total = 0;
+  for (int64_t i = 0; i < given; ++i) total += x[i] = (x[i] < 0 ? 0 : x[i]) + LIFT;
+  return {0, total};
 }
 
 // Pairs (i, i + keys / 2) of every head by the angle place * frequency, which float32 would get wrong by 1e-5.

@@ -29,10 +29,12 @@ struct Convolution {
 //       or k (1 + (learning - 1) replacement) v^T - learning kk (S^T kk)^T with kk = k removal, of length 1;
 //   o = q^T S, over its sum where there is a normaliser, + skip v, or with a bonus q^T S before + (q . bonus k) v;
 //   and after the norm o + (q . own k) v.
+// With features W, of queries and keys of W's width, q is exp(W q) / its sum and k exp(W k - |k|^2 / (2 sqrt width)
+// - c), c the logarithm of the largest sum of a key so far, to which the memory is relative: keep = exp(c before - c).
 struct Mixing {
   int64_t q, k, v, gate, step, beta, decay, learning, residual;
   int64_t heads, groups, keys, values, map, normalise, unit, taps, num_convolutions, num_projections;
-  int64_t norm_groups, gate_first, gate_function, relays;
+  int64_t norm_groups, gate_first, gate_function, relays, kernel, own_draw;
   double scale, largest, norm_eps;                // of queries; of beta; of the norm by group
   const double *frequencies;                      // (keys / 2,) of rotary positions
   const float *constant, *rate, *step_bias, *skip;            // by head
@@ -40,10 +42,11 @@ struct Mixing {
   const float *norm, *norm_bias;                  // (heads values,); with a bias, of differences from the mean
   Convolution convolutions[3];                    // of what the first projection gives
   const Projection *projections;
+  Matrix features;                                // from the width to keys, or half of them; no data: none
   const float *rates;                             // of a scan: (channels, keys)
   float *state;                                   // (batch, heads, keys, values + normalise); (batch, channels, keys)
-  float *shift;                                   // (batch, dim), the vectors of the tokens before
-  int64_t *position;                              // (batch,)
+  float *shift, *peak;                            // (batch, dim), vectors of the tokens before; (batch, heads), c
+  int64_t *position, *draw;                       // (batch,); of which features a row's memory is, 0: of none yet
 };
 
 }  // namespace decoding
@@ -168,78 +171,116 @@ static void replace(const Mixing &m, float *k, float *learning, float *removed) 
   });
 }
 
-// One row whose memory is a matrix by head: from its projections y, which are used up, to o (heads, values).
-// `first` has the values of the layer that relays them; `memory` has room for three numbers a head, and kk.
-static void mix(const Mixing &m, int64_t row, float *y, float *o, float *first, float *memory) {
-  float *q = y + m.q, *k = y + m.k, *v = y + m.v;
-  float *keep = memory, *step = keep + m.heads, *beta = step + m.heads, *removed = beta + m.heads;
+// Features of queries and keys of every head, one after another, and what is kept of the memory.
+static void favor(const Mixing &m, int64_t row, const float *q, const float *k, float *features, float *keep) {
+  const int64_t width = m.features.inputs, wide = padded(m.keys), given = m.features.outputs;
+  float *queries = features, *keys = features + m.heads * wide, *peak = m.peak + row * m.heads;
+  multiply(q, width, m.heads, m.features, queries, wide, false);
+  multiply(k, width, m.heads, m.features, keys, wide, false);
+  for (int64_t h = 0; h < m.heads; ++h, k += width, queries += wide, keys += wide) {
+    scale(queries, m.keys, 1 / featured(m.kernel, queries, given, m.keys).sum);
+    const Exponentials e = featured(m.kernel, keys, given, m.keys);
+    const double weight = m.kernel == RECTIFIED ? 0 : squares(k, width) / (-2 * sqrt((double)width));
+    const float before = m.draw[row] ? peak[h] : -INFINITY;
+    peak[h] = risen(before, e, weight);
+    keep[h] = kept(before, peak[h]);
+    scale(keys, m.keys, (float)exp(e.top + weight - peak[h]));
+  }
+  m.draw[row] = m.own_draw;
+}
+
+// What a row's projections are made into: queries and keys `wide` apart; keep, step and beta by head; kk.
+struct Row {
+  float *q, *k, *v, *decay, *removed;
+  int64_t wide;
+  float *keep, *step, *beta, *kk;
+};
+
+// `first` has the values of the layer that relays them; `memory` has room for three numbers a head, and kk, or for
+// features of queries and keys, by head in whole panels.
+static Row prepare(const Mixing &m, int64_t row, float *y, float *first, float *memory) {
+  Row r{y + m.q, y + m.k, y + m.v, y + m.decay, y + m.learning, m.keys, memory, memory + m.heads};
+  r.beta = r.step + m.heads, r.kk = r.beta + m.heads;
   const int64_t whole = m.heads * m.values;
   if (m.residual >= 0) each(whole, BODY {
-    const Vector own = load(v + i, count), share = load(y + m.residual + i, count);
-    store(v + i, own + (load(first + i, count) - own) * share, count);
+    const Vector own = load(r.v + i, count), share = load(y + m.residual + i, count);
+    store(r.v + i, own + (load(first + i, count) - own) * share, count);
   });
-  if (m.relays) memcpy(first, v, whole * sizeof(float));
-  apply(m.map, q, m.groups, m.keys);
-  apply(m.map, k, m.groups, m.keys);
+  if (m.relays) memcpy(first, r.v, whole * sizeof(float));
+  apply(m.map, r.q, m.groups, m.keys);
+  apply(m.map, r.k, m.groups, m.keys);
   for (int64_t g = 0; m.unit && g < m.groups; ++g) {
-    scale(q + g * m.keys, m.keys, 1 / sqrtf(squares(q + g * m.keys, m.keys) + UNIT));
-    scale(k + g * m.keys, m.keys, 1 / sqrtf(squares(k + g * m.keys, m.keys) + UNIT));
+    scale(r.q + g * m.keys, m.keys, 1 / sqrtf(squares(r.q + g * m.keys, m.keys) + UNIT));
+    scale(r.k + g * m.keys, m.keys, 1 / sqrtf(squares(r.k + g * m.keys, m.keys) + UNIT));
   }
   if (m.frequencies) {
-    turn(q, m.groups, m.keys, m.frequencies, m.position[row]);
-    turn(k, m.groups, m.keys, m.frequencies, m.position[row]++);
+    turn(r.q, m.groups, m.keys, m.frequencies, m.position[row]);
+    turn(r.k, m.groups, m.keys, m.frequencies, m.position[row]++);
   }
-  if (m.scale != 1) scale(q, m.groups * m.keys, (float)m.scale);
-  if (m.removal) replace(m, k, y + m.learning, removed);
+  if (m.scale != 1) scale(r.q, m.groups * m.keys, (float)m.scale);
+  if (m.removal) replace(m, r.k, r.removed, r.kk);
   each(m.heads, BODY {
     Vector kept = m.constant ? load(m.constant + i, count) : all(1);
     if (m.step >= 0) {
       const Vector s = softplus(load(y + m.step + i, count) + load(m.step_bias + i, count));
       kept = exponential(load(m.rate + i, count) * s);
-      store(step + i, s, count);
+      store(r.step + i, s, count);
     }
-    store(keep + i, kept, count);
-    if (m.beta >= 0) store(beta + i, sigmoid(load(y + m.beta + i, count)) * (float)m.largest, count);
+    store(r.keep + i, kept, count);
+    if (m.beta >= 0) store(r.beta + i, sigmoid(load(y + m.beta + i, count)) * (float)m.largest, count);
   });
   for (int64_t h = 0; m.decay >= 0 && h < m.heads; ++h) {
-    float *by_feature = y + m.decay + h * m.keys;
-    each(m.keys, BODY { store(by_feature + i, exponential(load(by_feature + i, count) * m.rate[h]), count); });
+    float *decay = r.decay + h * m.keys;
+    each(m.keys, BODY { store(decay + i, exponential(load(decay + i, count) * m.rate[h]), count); });
   }
-  const int64_t together = m.heads / m.groups, columns = m.values + m.normalise;
-  const auto head = [&](int64_t h) {
-    return Memory{
-        m.state + (row * m.heads + h) * m.keys * columns, m.keys, columns, m.decay >= 0,
-        m.decay >= 0 ? y + m.decay + h * m.keys : keep + h, q + h / together * m.keys, k + h / together * m.keys,
-        m.removal ? y + m.learning + h * m.keys : nullptr, m.step >= 0 && m.beta < 0 ? step[h] : 1};
-  };
-  for (int64_t h = 0; h < m.heads; ++h) {
-    const Memory here = head(h);
-    const float *value = v + h * m.values;
-    float *out = o + h * m.values;
-    const float met = m.normalise ? total(here) : 1;
-    if (m.bonus) {
-      attend<READ_FIRST>(here, m.values, value, out);
-      add_own(here, m.bonus + h * m.keys, value, m.values, out);
-    } else if (m.removal) {
-      recall(here, removed + h * m.keys, m.values, out);
-      attend<REMOVE>(here, m.values, value, out);
-    } else if (m.beta >= 0) {
-      recall(here, here.k, m.values, out);
-      each(m.values, BODY {
-        store(out + i, (load(value + i, count) + load(out + i, count) * -keep[h]) * beta[h], count);
-      });
-      attend<ADD>(here, m.values, out, out);
-    } else {
-      attend<ADD>(here, m.values, value, out);
-    }
-    if (m.normalise) scale(out, m.values, 1 / (met < FLOOR ? FLOOR : met));
-    if (m.skip) each(m.values, BODY {
-      store(out + i, load(out + i, count) + load(value + i, count) * m.skip[h], count);
+  if (m.features.data) {
+    r.wide = padded(m.keys);
+    favor(m, row, r.q, r.k, r.kk, r.keep);
+    r.q = r.kk, r.k = r.q + m.heads * r.wide;
+  }
+  return r;
+}
+
+static Memory memory_of(const Mixing &m, const Row &r, int64_t row, int64_t head) {
+  const int64_t group = head / (m.heads / m.groups), columns = m.values + m.normalise;
+  const bool by_feature = m.decay >= 0, gains = m.step >= 0 && m.beta < 0;
+  return {m.state + (row * m.heads + head) * m.keys * columns, m.keys, columns, by_feature,
+          by_feature ? r.decay + head * m.keys : r.keep + head, r.q + group * r.wide, r.k + group * r.wide,
+          r.removed + head * m.keys, gains ? r.step[head] : 1};
+}
+
+// Values v of one head into its memory, and what is read to o.
+static void read_and_write(const Mixing &m, const Row &r, const Memory &memory, int64_t head, const float *v,
+                           float *o) {
+  const float met = m.normalise ? total(memory) : 1;
+  if (m.bonus) {
+    attend<READ_FIRST>(memory, m.values, v, o);
+    add_own(memory, m.bonus + head * m.keys, v, m.values, o);
+  } else if (m.removal) {
+    recall(memory, r.kk + head * m.keys, m.values, o);
+    attend<REMOVE>(memory, m.values, v, o);
+  } else if (m.beta >= 0) {
+    recall(memory, memory.k, m.values, o);
+    each(m.values, BODY {
+      store(o + i, (load(v + i, count) + load(o + i, count) * -r.keep[head]) * r.beta[head], count);
     });
+    attend<ADD>(memory, m.values, o, o);
+  } else {
+    attend<ADD>(memory, m.values, v, o);
   }
+  if (m.features.data) scale(o, m.values, met <= LEAST ? 0 : 1 / met);
+  else if (m.normalise) scale(o, m.values, 1 / (met < FLOOR ? FLOOR : met));
+  if (m.skip) each(m.values, BODY { store(o + i, load(o + i, count) + load(v + i, count) * m.skip[head], count); });
+}
+
+// One row whose memory is a matrix by head: from its projections y, which are used up, to o (heads, values).
+static void mix(const Mixing &m, int64_t row, float *y, float *o, float *first, float *memory) {
+  const Row r = prepare(m, row, y, first, memory);
+  for (int64_t h = 0; h < m.heads; ++h)
+    read_and_write(m, r, memory_of(m, r, row, h), h, r.v + h * m.values, o + h * m.values);
   finish(m, m.gate >= 0 ? y + m.gate : nullptr, o, [&] {
     for (int64_t h = 0; m.own && h < m.heads; ++h)
-      add_own(head(h), m.own + h * m.keys, v + h * m.values, m.values, o + h * m.values);
+      add_own(memory_of(m, r, row, h), m.own + h * m.keys, r.v + h * m.values, m.values, o + h * m.values);
   });
 }
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 __all__ = [
     "FUNCTIONS",
+    "KERNELS",
     "MAPS",
     "BlockState",
     "DecodedBlock",
@@ -19,6 +20,8 @@ __all__ = [
 
 MAPS = ("identity", "elu1", "relu", "relu2", "softmax")
 """Feature maps by their numbers in decode_functions.h; of the names of `linsight.nn.feature_map`."""
+KERNELS = ("exp", "hyperbolic", "relu")
+"""Kernels of random features by their numbers there, as of `PerformerConfig.kernel`."""
 FUNCTIONS = ("identity", "tanh", "sigmoid", "exp", "silu")
 """Functions of projections and gates by their numbers in decode_functions.h."""
 
@@ -74,6 +77,9 @@ class DecodedMixer:
 
         h = exp(rates s) h + s k v,  o = q . h + skip v,  s = softplus(step + step_bias)
 
+    FAVOR+ has `features` W: exp(W q) / its sum for q, exp(W k - |k|^2 / (2 sqrt width) - c) for k, where c is
+    the logarithm of the largest sum of a key so far, and keep = exp(c before - c).
+
     Args:
         project: All that follows is of their numbers, by the place of the first one.
         out: `(dim, heads values)`.
@@ -99,6 +105,10 @@ class DecodedMixer:
         gate_function: In place of silu, in `FUNCTIONS`.
         relays: Later layers read its values.
         rates: Of a scan, `(channels, keys)`.
+        features: `(directions, width)`, where q and k are `(groups, width)`; `keys` is their number, twice
+            that of directions in the kernel `hyperbolic`.
+        kernel: Of them, in `KERNELS`.
+        draw: Their number, which no memory of other features has; not 0.
     """
 
     project: Sequence[DecodedProjection]
@@ -139,6 +149,9 @@ class DecodedMixer:
     gate_function: str = "silu"
     relays: bool = False
     rates: Tensor | None = None
+    features: Tensor | None = None
+    kernel: str = "exp"
+    draw: int = 0
 
     @property
     def numbers(self) -> int:
@@ -169,13 +182,16 @@ class DecodedBlock:
 class BlockState(NamedTuple):
     """The memory, what convolutions have read `(batch, taps - 1, channels)`, and what only some mixers have.
 
-    Rotary positions `(batch,)`, int64; the vectors of the tokens before `(batch, dim)`.
+    Rotary positions `(batch,)`, int64; the vectors of the tokens before, `(batch, dim)`; of random features c
+    `(batch, heads)` and the number of their draw `(batch,)`, int64, 0 where nothing was read.
     """
 
     memory: Tensor
     inputs: tuple[Tensor, ...] = ()
     position: Tensor | None = None
     shift: Tensor | None = None
+    peak: Tensor | None = None
+    draw: Tensor | None = None
 
 
 @dataclass(frozen=True)

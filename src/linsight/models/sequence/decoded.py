@@ -14,7 +14,7 @@ from linsight.models.sequence.decoded_mixers import MIXERS
 from linsight.models.sequence.embedding import RasterEmbedding, TokenEmbedding
 from linsight.models.sequence.model import Head, SequenceModel
 from linsight.models.sequence.stack import Block, Stack
-from linsight.nn import GatedMLP, GatedRMSNorm, LayerNorm, ShortConvolution
+from linsight.nn import GatedMLP, GatedRMSNorm, LayerNorm, RandomProjection, ShortConvolution
 
 __all__ = ["block_states", "decoder", "uncovered"]
 
@@ -34,6 +34,8 @@ def uncovered(module: nn.Module) -> str | None:
         return f"has feature map {module.config.feature_map!r}"
     if isinstance(module, Mamba2) and module.config.step_limits is not None:
         return "has limits of its steps"
+    if isinstance(module, RandomProjection) and module.training and module.redraw_every is not None:
+        return "draws its features anew in training"
     return None
 
 
@@ -102,15 +104,7 @@ def _tokens(embedding: TokenEmbedding) -> DecodedEmbedding:
 
 KNOWN = (
     *(SequenceModel, TokenEmbedding, RasterEmbedding, Stack, Block, GatedMLP, Head, *MIXERS),
-    *(
-        nn.Linear,
-        nn.Embedding,
-        LayerNorm,
-        nn.RMSNorm,
-        nn.ModuleList,
-        ShortConvolution,
-        GatedRMSNorm,
-        nn.GroupNorm,
-    ),
+    *(nn.Linear, nn.Embedding, LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.ModuleList),
+    *(ShortConvolution, GatedRMSNorm, RandomProjection),
 )
 """What the compiled step computes as they do. Exact types: it cannot know what a subclass changes."""

@@ -12,6 +12,7 @@ from linsight.mixers.gated_delta import GatedDeltaNet
 from linsight.mixers.linear import LinearAttention
 from linsight.mixers.mamba import Mamba
 from linsight.mixers.mamba2 import Mamba2
+from linsight.mixers.performer import Performer
 from linsight.mixers.retnet import RetNet
 from linsight.mixers.rwkv6 import RWKV6
 from linsight.mixers.rwkv7 import RWKV7
@@ -32,6 +33,23 @@ def _linear(mixer: LinearAttention) -> DecodedMixer:
         v=2 * mixer.dim,
         feature_map=mixer.config.feature_map,
         normalise=mixer.normalise,
+    )
+
+
+def _performer(mixer: Performer) -> DecodedMixer:
+    return DecodedMixer(
+        project=[DecodedProjection(weight=mixer.qkv.weight)],
+        out=mixer.out.weight,
+        heads=mixer.heads,
+        keys=mixer.num_features,
+        values=mixer.head_dim,
+        q=0,
+        k=mixer.dim,
+        v=2 * mixer.dim,
+        normalise=True,
+        features=mixer.projection.weight * mixer.head_dim**-0.25,
+        kernel=mixer.config.kernel,
+        draw=int(mixer.projection.draw),
     )
 
 
@@ -230,6 +248,7 @@ class _Known(NamedTuple):
 
 MIXERS: dict[type, _Known] = {
     LinearAttention: _Known(_linear, lambda state: BlockState(state.memory)),
+    Performer: _Known(_performer, lambda state: BlockState(state.memory, peak=state.peak, draw=state.draw)),
     RetNet: _Known(_retnet, lambda state: BlockState(state.memory, (), state.position)),
     Mamba2: _Known(_mamba2, lambda state: BlockState(state.memory, (state.inputs,))),
     Mamba: _Known(_mamba, lambda state: BlockState(state.memory, (state.inputs,))),
