@@ -116,6 +116,7 @@ KINDS: dict[str, dict] = {
     "rwkv6": {"heads": 2},
     "rwkv7": {"heads": 2},
     "performer": {"heads": 2},
+    "norm_attention": {"heads": 2},
 }
 MODELS = {
     "odd sizes": {"heads": 4},
@@ -124,7 +125,7 @@ MODELS = {
     "whole registers": {"dim": 64, "heads": 2, "mlp_dim": 64, "outputs": 64},
     "two registers and a tail": {"dim": 40, "heads": 1, "mlp_dim": 130, "outputs": 70},
     "one feature a head": {"dim": 3, "heads": 3, "mlp_dim": 1, "outputs": 1, "layers": 1},
-    **{f"map {name}": {"feature_map": name} for name in kernels.cpu.MAPS},
+    **{f"map {name}": {"feature_map": name} for name in kernels.cpu.MAPS if name != "elu"},
     "without a normaliser": {"normalise": False},
     "retnet": {"kind": "retnet", "heads": 2},
     "retnet, wide": {"kind": "retnet", "heads": 1, "expansion": 3},
@@ -136,6 +137,8 @@ MODELS = {
     "gated_delta, negative": {"kind": "gated_delta", "heads": 1, "allow_neg_eigval": True},
     "mamba": {"kind": "mamba"},
     "mamba, odd": {"kind": "mamba", "states": 19, "step_rank": 3, "taps": 3},
+    "norm_attention": {"kind": "norm_attention", "heads": 2, "variant": "t1"},
+    "norm_attention, t2": {"kind": "norm_attention", "heads": 1, "variant": "t2", "eps": 0.3},
     "rwkv6": {"kind": "rwkv6", "heads": 4},
     "rwkv6, odd ranks": {"kind": "rwkv6", "heads": 2, "mix_rank": 3, "decay_rank": 17, "norm": "rms"},
     "rwkv6, wide": {"kind": "rwkv6", "dim": 72, "heads": 1, "mix_rank": 1, "layers": 1},
@@ -323,7 +326,9 @@ def test_nothing_is_written_outside(level: str, batch: int, kind: str, monkeypat
     made = torch.empty
 
     def empty(*shape, **options) -> Tensor:
-        edge = 48 * 64  # a buffer too few, as wide as a panel, would have its successor begin that far outside
+        edge = (
+            48 * 64
+        )  # a buffer too few, as wide as a panel, would have its successor begin that far outside
         whole = made(torch.Size(shape).numel() + 2 * edge, **options).fill_(torch.nan)
         whole[:edge] = whole[-edge:] = 12345
         guards.extend((whole[:edge], whole[-edge:]))

@@ -74,11 +74,11 @@ CALLS = """
     @torch.no_grad()
     def decode(rows, dim, mlp_dim, kind, **options):
         sequence = SequenceConfig(dim=dim, layers=2, mlp_dim=mlp_dim, mixers=(config(kind, **options),))
-        model = TokenModelConfig(vocabulary=5, max_length=4, previous=2, sequence=sequence).build()
+        model = TokenModelConfig(vocabulary=5, max_length=4, previous=2, sequence=sequence).build().eval()
         assert Steps(model).reason is None
         generate(model, torch.zeros(rows, 1, dtype=torch.int64), 4)
         Steps(model, half=True)(torch.zeros(rows, dtype=torch.int64))
-        ImageDensityConfig(height=4, width=8, sequence=sequence).build().sample(rows)
+        ImageDensityConfig(height=4, width=8, sequence=sequence).build().eval().sample(rows)
 
     for level in levels():
         with at_level(level):

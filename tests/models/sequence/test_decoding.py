@@ -92,7 +92,10 @@ def test_both_engines_draw_the_same_tokens(model, options: dict) -> None:
 
 
 @needs_library
-@pytest.mark.parametrize("kind", ["retnet", "mamba2", "gated_delta", "mamba", "rwkv6", "rwkv7", "performer"])
+@pytest.mark.parametrize(
+    "kind",
+    ["retnet", "mamba2", "gated_delta", "mamba", "rwkv6", "rwkv7", "performer", "norm_attention"],
+)
 def test_both_engines_draw_the_same_tokens_with_every_mixer(kind: str) -> None:
     """By the same uniform numbers, after ragged prompts."""
     sequence = SequenceConfig(dim=16, layers=2, mlp_dim=12, mixers=(config(kind),))

@@ -131,7 +131,7 @@ class Decoder:
         half: Keep the blocks' matrices in bfloat16, rounded to nearest; everything is computed in float32.
 
     A step of a row costs as many products as there are weights and numbers in the state, twice. Memory of the
-    copy: 4 bytes a weight, 2 with `half`; of a call: some 200 KB a thread at width 128.
+    copy: 4 bytes a weight, 2 with `half`; of a call: 200 to 400 KB a thread at width 128.
     """
 
     def __init__(

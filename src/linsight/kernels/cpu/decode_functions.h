@@ -7,7 +7,7 @@ namespace linsight {
 namespace LINSIGHT_LEVEL {
 namespace decode {
 
-enum Map { IDENTITY, ELU1, RELU, RELU2, SOFTMAX };
+enum Map { IDENTITY, ELU1, RELU, RELU2, SOFTMAX, ELU };
 enum Function { AS_IS, TANH, SIGMOID, EXP, SILU };
 enum Kernel { EXPONENTIAL, HYPERBOLIC, RECTIFIED };
 
@@ -90,6 +90,11 @@ INLINE Vector mapped(Vector x, int64_t map) {
   if (map == ELU1) {
     const Vector e = exponential(x);
     EACH y.part[i] = x.part[i] > 0 ? x.part[i] + 1 : e.part[i];
+    return y;
+  }
+  if (map == ELU) {  // e^x - 1 = 2 t / (1 - t) with t = tanh(x / 2), which near 0 is exact to its last digits
+    const Vector t = hyperbolic_tangent(x * 0.5f);
+    EACH y.part[i] = x.part[i] > 0 ? x.part[i] : 2 * t.part[i] / (1 - t.part[i]);
     return y;
   }
   EACH y.part[i] = x.part[i] < 0 ? Floats{} : x.part[i];

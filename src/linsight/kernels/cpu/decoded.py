@@ -18,8 +18,8 @@ __all__ = [
     "DecodedProjection",
 ]
 
-MAPS = ("identity", "elu1", "relu", "relu2", "softmax")
-"""Feature maps by their numbers in decode_functions.h; of the names of `linsight.nn.feature_map`."""
+MAPS = ("identity", "elu1", "relu", "relu2", "softmax", "elu")
+"""Feature maps by their numbers in decode_functions.h; of the names of `linsight.nn.feature_map`, and elu."""
 KERNELS = ("exp", "hyperbolic", "relu")
 """Kernels of random features by their numbers there, as of `PerformerConfig.kernel`."""
 FUNCTIONS = ("identity", "tanh", "sigmoid", "exp", "silu")

@@ -12,6 +12,7 @@ from linsight.mixers.gated_delta import GatedDeltaNet
 from linsight.mixers.linear import LinearAttention
 from linsight.mixers.mamba import Mamba
 from linsight.mixers.mamba2 import Mamba2
+from linsight.mixers.norm_attention import NormAttention
 from linsight.mixers.performer import Performer
 from linsight.mixers.retnet import RetNet
 from linsight.mixers.rwkv6 import RWKV6
@@ -33,6 +34,22 @@ def _linear(mixer: LinearAttention) -> DecodedMixer:
         v=2 * mixer.dim,
         feature_map=mixer.config.feature_map,
         normalise=mixer.normalise,
+    )
+
+
+def _norm_attention(mixer: NormAttention) -> DecodedMixer:
+    return DecodedMixer(
+        project=[DecodedProjection(weight=mixer.qkv.weight)],
+        out=mixer.out.weight,
+        heads=mixer.heads,
+        keys=mixer.head_dim,
+        values=mixer.head_dim,
+        q=0,
+        k=mixer.dim,
+        v=2 * mixer.dim,
+        feature_map={"t1": "elu", "t2": "elu1"}[mixer.config.variant],
+        norm_groups=1,
+        norm_eps=mixer.config.eps,
     )
 
 
@@ -248,6 +265,7 @@ class _Known(NamedTuple):
 
 MIXERS: dict[type, _Known] = {
     LinearAttention: _Known(_linear, lambda state: BlockState(state.memory)),
+    NormAttention: _Known(_norm_attention, lambda state: BlockState(state.memory)),
     Performer: _Known(_performer, lambda state: BlockState(state.memory, peak=state.peak, draw=state.draw)),
     RetNet: _Known(_retnet, lambda state: BlockState(state.memory, (), state.position)),
     Mamba2: _Known(_mamba2, lambda state: BlockState(state.memory, (state.inputs,))),
