@@ -35,18 +35,18 @@ struct Mixing {
   int64_t q, k, v, gate, step, beta, decay, learning, residual;
   int64_t heads, groups, keys, values, map, normalise, unit, taps, num_convolutions, num_projections;
   int64_t norm_groups, gate_first, gate_function, relays, kernel, own_draw;
-  double scale, largest, norm_eps;                // of queries; of beta; of the norm by group
-  const double *frequencies;                      // (keys / 2,) of rotary positions
-  const float *constant, *rate, *step_bias, *skip;            // by head
-  const float *bonus, *own, *removal, *replacement;           // (heads, keys)
-  const float *norm, *norm_bias;                  // (heads values,); with a bias, of differences from the mean
-  Convolution convolutions[3];                    // of what the first projection gives
+  double scale, largest, norm_eps;                  // of queries; of beta; of the norm by group
+  const double *frequencies;                        // (keys / 2,) of rotary positions
+  const float *constant, *rate, *step_bias, *skip;  // by head
+  const float *bonus, *own, *removal, *replacement; // (heads, keys)
+  const float *norm, *norm_bias;                    // (heads values,); with a bias, of differences from the mean
+  Convolution convolutions[3];                      // of what the first projection gives
   const Projection *projections;
-  Matrix features;                                // from the width to keys, or half of them; no data: none
-  const float *rates;                             // of a scan: (channels, keys)
-  float *state;                                   // (batch, heads, keys, values + normalise); (batch, channels, keys)
-  float *shift, *peak;                            // (batch, dim), vectors of the tokens before; (batch, heads), c
-  int64_t *position, *draw;                       // (batch,); of which features a row's memory is, 0: of none yet
+  Matrix features;                                  // from the width to keys, or half of them; no data: none
+  const float *rates;                               // of a scan: (channels, keys)
+  float *state;                                     // (batch, heads, keys, values + normalise); (batch, channels, keys)
+  float *shift, *peak;                              // (batch, dim), vectors of the tokens before; (batch, heads), c
+  int64_t *position, *draw;                         // (batch,); of which features a row's memory is, 0: of none yet
 };
 
 }  // namespace decoding
@@ -189,7 +189,7 @@ static void favor(const Mixing &m, int64_t row, const float *q, const float *k, 
   m.draw[row] = m.own_draw;
 }
 
-// What a row's projections are made into: queries and keys `wide` apart; keep, step and beta by head; kk.
+// What a row's projections are made into: queries and keys `wide` apart, learning kk in `removed`; and by head.
 struct Row {
   float *q, *k, *v, *decay, *removed;
   int64_t wide;

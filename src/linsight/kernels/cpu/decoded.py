@@ -108,7 +108,7 @@ class DecodedMixer:
         features: `(directions, width)`, where q and k are `(groups, width)`; `keys` is their number, twice
             that of directions in the kernel `hyperbolic`.
         kernel: Of them, in `KERNELS`.
-        draw: Their number, which no memory of other features has; not 0.
+        draw: Their number, which no memory of other features has; 0 without features.
     """
 
     project: Sequence[DecodedProjection]
