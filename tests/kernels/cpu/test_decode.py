@@ -3,6 +3,7 @@
 import copy
 import ctypes
 import itertools
+import re
 from collections.abc import Callable
 from functools import partial
 
@@ -112,6 +113,10 @@ KINDS: dict[str, dict] = {
     "mamba2": {"states": 5, "head_dim": 10, "groups": 2},
     "gated_delta": {"heads": 2},
     "mamba": {},
+    "rwkv6": {"heads": 2},
+    "rwkv7": {"heads": 2},
+    "performer": {"heads": 2},
+    "norm_attention": {"heads": 2},
 }
 MODELS = {
     "odd sizes": {"heads": 4},
@@ -120,7 +125,7 @@ MODELS = {
     "whole registers": {"dim": 64, "heads": 2, "mlp_dim": 64, "outputs": 64},
     "two registers and a tail": {"dim": 40, "heads": 1, "mlp_dim": 130, "outputs": 70},
     "one feature a head": {"dim": 3, "heads": 3, "mlp_dim": 1, "outputs": 1, "layers": 1},
-    **{f"map {name}": {"feature_map": name} for name in kernels.cpu.MAPS},
+    **{f"map {name}": {"feature_map": name} for name in kernels.cpu.MAPS if name != "elu"},
     "without a normaliser": {"normalise": False},
     "retnet": {"kind": "retnet", "heads": 2},
     "retnet, wide": {"kind": "retnet", "heads": 1, "expansion": 3},
@@ -132,6 +137,21 @@ MODELS = {
     "gated_delta, negative": {"kind": "gated_delta", "heads": 1, "allow_neg_eigval": True},
     "mamba": {"kind": "mamba"},
     "mamba, odd": {"kind": "mamba", "states": 19, "step_rank": 3, "taps": 3},
+    "norm_attention": {"kind": "norm_attention", "heads": 2, "variant": "t1"},
+    "norm_attention, t2": {"kind": "norm_attention", "heads": 1, "variant": "t2", "eps": 0.3},
+    "rwkv6": {"kind": "rwkv6", "heads": 4},
+    "rwkv6, odd ranks": {"kind": "rwkv6", "heads": 2, "mix_rank": 3, "decay_rank": 17, "norm": "rms"},
+    "rwkv6, wide": {"kind": "rwkv6", "dim": 72, "heads": 1, "mix_rank": 1, "layers": 1},
+    "rwkv7": {"kind": "rwkv7", "heads": 4},
+    "rwkv7, odd ranks": {
+        **{"kind": "rwkv7", "heads": 2, "layers": 3, "norm": "rms"},
+        **{"decay_rank": 3, "rate_rank": 1, "value_rank": 17, "gate_rank": 70},
+    },
+    "rwkv7, wide": {"kind": "rwkv7", "dim": 72, "heads": 1},
+    "performer": {"kind": "performer", "heads": 4},
+    "performer, a panel of features": {"kind": "performer", "dim": 72, "heads": 1, "num_features": 64},
+    "performer, hyperbolic": {"kind": "performer", "heads": 2, "kernel": "hyperbolic", "num_features": 130},
+    "performer, relu": {"kind": "performer", "heads": 2, "kernel": "relu", "num_features": 1},
 }
 
 
@@ -187,13 +207,79 @@ def test_the_softplus_of_steps_is_exact_at_every_size(level: str) -> None:
     assert ((found - exact).abs() / exact).max() < 4e-7
 
 
-def test_half_weights_are_those_of_a_rounded_model() -> None:
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_tangent_of_projections_is_exact_at_every_size(level: str) -> None:
+    """Of 1e-9 to 30: by the share of the token before, here all there is of a key, into an empty state."""
+    x = torch.cat([torch.linspace(-2, 2, 201), torch.logspace(-9, 1.5, 99)])
+    dim = len(x)
+    model = tokens_model(kind="rwkv6", dim=dim, heads=dim, mix_rank=dim, layers=1, previous=0, outputs=1)
+    mixer = model.stack.mixers[0]
+    for parameter in (model.embedding.tokens.weight, model.embedding.positions.weight, mixer.time_maa_w1):
+        parameter.data.zero_()
+    mixer.time_maa_w1.data[:, dim : 2 * dim] = x.diag()
+    for matrix in (mixer.time_maa_w2.data[1], mixer.key.weight.data, mixer.value.weight.data):
+        matrix.copy_(torch.eye(dim))
+    for share, value in ((mixer.time_maa_x, 1), (mixer.time_maa_k, 0), (mixer.time_maa_v, 1)):
+        share.data.fill_(value)
+    mixer.time_maa_w2.data[2] = 0
+    with kernels.cpu.at_level(level):
+        steps = Steps(model)
+        _, state = steps(torch.tensor([1]))
+        state.layers[0].shift.fill_(1)
+        state.layers[0].memory.zero_()
+        _, state = steps(torch.tensor([1]), state)
+    found, exact = state.layers[0].memory.flatten().double(), x.double().tanh()
+    assert ((found - exact).abs() / exact.abs().clamp(min=1e-30)).max() < 4e-7
+
+
+def test_values_of_the_first_layer_are_relayed_past_others() -> None:
+    """Of narrower and wider mixers in between, whose values are not those."""
+    mixers = (config("rwkv7", heads=2), config("linear"), config("retnet", heads=1, expansion=3))
+    sequence = SequenceConfig(dim=20, layers=5, mlp_dim=9, mixers=mixers)
+    model = awake(SequenceModel(TokenEmbedding(7, 20, max_length=12), sequence, 9))
+    assert_follows(model, torch.randint(7, (51, 3)))
+
+
+@pytest.mark.parametrize("kernel", ["exp", "hyperbolic", "relu"])
+def test_random_features_of_any_size_are_relative_to_the_largest(kernel: str) -> None:
+    """Of e^-50 and less at first: the largest key rises again and again, or makes all others fade."""
+    model = tokens_model(kind="performer", heads=2, layers=1, kernel=kernel)
+    model.stack.mixers[0].qkv.weight.data.mul_(15)
+    tokens = torch.randint(7, (51, 6))
+    _, state = own_step(model, tokens[:, 0], None)
+    assert kernel == "relu" or state.layers[0].peak.min() < -50
+    assert_follows(model, tokens)
+
+
+def test_a_memory_of_other_random_features_is_refused() -> None:
+    """In the model's words; a row that has read nothing may stand beside others."""
+    model = tokens_model(kind="performer")
+    steps, tokens = Steps(model), torch.tensor([1, 2])
+    _, state = steps(tokens)
+    assert torch.equal(state.layers[1].draw, model.stack.mixers[1].projection.draw.expand(2))
+    for part in state.layers[1]:
+        part[1] = 0
+    state.layers[1].peak[1] = 50.0
+    expected, _ = own_step(model, tokens, copy.deepcopy(state))
+    logits, state = steps(tokens, state)
+    assert error(logits, expected) < CLOSE
+    state.layers[1].draw[1] += 1
+    with pytest.raises(ValueError, match=r"state.draw: expected a state made with this mixer's present"):
+        steps(tokens, state)
+    state.layers[1].draw[1] -= 1
+    steps(tokens, state)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_half_weights_are_those_of_a_rounded_model(kind: str) -> None:
     """bfloat16 matrices of the blocks, all else in float32: no further rounding."""
-    model = tokens_model(dim=48, mlp_dim=70)
+    model = tokens_model(dim=40, mlp_dim=70, kind=kind, **KINDS[kind])
     rounded = copy.deepcopy(model)
-    for linear in rounded.stack.modules():
-        if isinstance(linear, nn.Linear):
-            linear.weight.data = linear.weight.bfloat16().float()
+    for name, parameter in rounded.stack.named_parameters():
+        owner, _, own = name.rpartition(".")
+        linear = isinstance(rounded.stack.get_submodule(owner), nn.Linear)
+        if (linear and own == "weight") or re.search(r"[a-z][12]$", own):
+            parameter.data = parameter.bfloat16().float()
     tokens = torch.randint(7, (7, 4))
     assert_follows(model, tokens, rounded, half=True)
     with pytest.raises(AssertionError):
@@ -240,14 +326,17 @@ def test_nothing_is_written_outside(level: str, batch: int, kind: str, monkeypat
     made = torch.empty
 
     def empty(*shape, **options) -> Tensor:
-        whole = made(torch.Size(shape).numel() + 64, **options).fill_(torch.nan)
-        whole[:32] = whole[-32:] = 12345
-        guards.extend((whole[:32], whole[-32:]))
-        return whole[32:-32].view(shape)
+        edge = (
+            48 * 64
+        )  # a buffer too few, as wide as a panel, would have its successor begin that far outside
+        whole = made(torch.Size(shape).numel() + 2 * edge, **options).fill_(torch.nan)
+        whole[:edge] = whole[-edge:] = 12345
+        guards.extend((whole[:edge], whole[-edge:]))
+        return whole[edge:-edge].view(shape)
 
     with kernels.cpu.at_level(level):
         steps, tokens = Steps(model), torch.randint(7, (batch,))
-        expected, state = steps(tokens)
+        _, state = own_step(model, tokens, None)
         inside = []
         for part in (*state.context, *itertools.chain(*state.layers)):
             tensor, edges = guarded(tuple(part.shape), part.dtype)
@@ -259,11 +348,11 @@ def test_nothing_is_written_outside(level: str, batch: int, kind: str, monkeypat
         begun = SequenceState(context, tuple(type(one)(*(next(fresh) for _ in one)) for one in state.layers))
         monkeypatch.setattr(torch, "empty", empty)
         logits, after = steps(tokens, begun)
-    monkeypatch.undo()
-    assert after.context.recent is context.recent, "the state goes on in place"
-    assert torch.equal(logits, expected)
-    assert len(guards) == 2 * 2 + len(inside)
-    assert all((guard == 12345).all() for guard in guards)
+        monkeypatch.undo()
+        assert len(guards) == 2 * 2 + len(inside)
+        assert all((guard == 12345).all() for guard in guards)
+        assert after.context.recent is context.recent, "the state goes on in place"
+        assert torch.equal(logits, steps(tokens)[0])
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -350,7 +439,9 @@ def test_a_state_that_says_nonsense_reads_nothing_outside(level: str) -> None:
         logits, state = steps(torch.tensor([0, 1]), state)
         assert logits.isfinite().all()
         state.context.start.fill_(10**15)
-        with pytest.raises(ValueError, match="tokens: one is out of range, or a row has no place left"):
+        with pytest.raises(
+            ValueError, match="tokens: one is out of range, or a row has no place left or features"
+        ):
             kernels.cpu.Decoder.step(
                 steps._decoder, torch.tensor([0, 1]), *state.context, block_states(model, state.layers)
             )
@@ -371,13 +462,15 @@ def test_fading_states_cost_no_denormal_numbers(level: str) -> None:
 
 def test_the_structures_have_the_sizes_of_the_fields_in_c() -> None:
     """Eight bytes each, in one order on both sides: what is wrong there shows in every other test."""
-    matrix, convolution, mixing = (
-        ctypes.sizeof(one) for one in (decode._Matrix, decode._Convolution, decode._Mixing)
+    matrix, projection, convolution, mixing = (
+        ctypes.sizeof(one)
+        for one in (decode._Matrix, decode._Projection, decode._Convolution, decode._Mixing)
     )
     assert matrix == 8 * 4
+    assert projection == matrix + 8 * 5
     assert convolution == 8 * 5
-    assert mixing == 8 * (6 + 11 + 3 + 1 + 5 + 3) + 3 * convolution + 2 * matrix
-    assert ctypes.sizeof(decode._Block) == 8 * 2 + 4 * matrix + mixing
+    assert mixing == 8 * (9 + 16 + 3 + 1 + 8 + 2 + 1 + 6) + 3 * convolution + matrix
+    assert ctypes.sizeof(decode._Block) == 8 * 2 + 3 * matrix + mixing
     assert ctypes.sizeof(decode._Embedding) == 8 * 10
     assert ctypes.sizeof(decode._Step) == 8 * (5 + 1 + 1 + 6 + 1) + matrix + 8 * 10
 

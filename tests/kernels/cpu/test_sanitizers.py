@@ -74,11 +74,11 @@ CALLS = """
     @torch.no_grad()
     def decode(rows, dim, mlp_dim, kind, **options):
         sequence = SequenceConfig(dim=dim, layers=2, mlp_dim=mlp_dim, mixers=(config(kind, **options),))
-        model = TokenModelConfig(vocabulary=5, max_length=4, previous=2, sequence=sequence).build()
+        model = TokenModelConfig(vocabulary=5, max_length=4, previous=2, sequence=sequence).build().eval()
         assert Steps(model).reason is None
         generate(model, torch.zeros(rows, 1, dtype=torch.int64), 4)
         Steps(model, half=True)(torch.zeros(rows, dtype=torch.int64))
-        ImageDensityConfig(height=4, width=8, sequence=sequence).build().sample(rows)
+        ImageDensityConfig(height=4, width=8, sequence=sequence).build().eval().sample(rows)
 
     for level in levels():
         with at_level(level):
@@ -90,6 +90,9 @@ CALLS = """
                 ("gated_delta", {"heads": 2, "head_dim": 7}),
                 ("mamba2", {"states": 5, "head_dim": 3, "groups": 2, "taps": 1}),
                 ("mamba", {"states": 19}),
+                ("rwkv6", {"heads": 2, "mix_rank": 3}),
+                ("rwkv7", {"heads": 3, "value_rank": 5}),
+                *(("performer", {"heads": 3, "kernel": kernel}) for kernel in ("exp", "hyperbolic", "relu")),
             ):
                 decode(7, 18, 17, kind, **options)
             for sizes in ((1, 1, 1), (31, 17, 33), (33, 16, 16), (65, 3, 47), (32, 40, 5)):

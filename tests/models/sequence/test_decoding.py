@@ -92,6 +92,28 @@ def test_both_engines_draw_the_same_tokens(model, options: dict) -> None:
 
 
 @needs_library
+@pytest.mark.parametrize(
+    "kind",
+    ["retnet", "mamba2", "gated_delta", "mamba", "rwkv6", "rwkv7", "performer", "norm_attention"],
+)
+def test_both_engines_draw_the_same_tokens_with_every_mixer(kind: str) -> None:
+    """By the same uniform numbers, after ragged prompts."""
+    sequence = SequenceConfig(dim=16, layers=2, mlp_dim=12, mixers=(config(kind),))
+    model = TokenModelConfig(vocabulary=7, sequence=sequence).build().eval().requires_grad_(False)
+    nn.init.normal_(model.head.weight)
+    assert why_eager(model) is None
+
+    def drawn(level: str):
+        with kernels.cpu.at_level(level):
+            generator = torch.Generator().manual_seed(4)
+            return generate(model, PROMPTS, 19, lengths=LENGTHS, generator=generator)
+
+    eager = drawn("off")
+    assert torch.equal(drawn(kernels.cpu.levels()[0]), eager)
+    assert len(eager.unique()) > 2
+
+
+@needs_library
 @pytest.mark.parametrize("options", [{}, {"label": "first"}, {"temperature": 1e-4}])
 def test_both_engines_draw_the_same_images(image_density, options: dict) -> None:
     density = image_density(layers=2).float()
@@ -232,6 +254,11 @@ def test_mixers_and_maps_that_are_not_covered_are_named() -> None:
         sequence = SequenceConfig(dim=8, layers=1, mixers=(mixer,))
         built = TokenModelConfig(vocabulary=3, sequence=sequence).build().requires_grad_(False)
         assert why_eager(built) == reason
+    redrawn = SequenceConfig(dim=8, layers=1, mixers=(config("performer"),))
+    built = TokenModelConfig(vocabulary=3, sequence=redrawn).build().requires_grad_(False)
+    assert why_eager(built.eval()) is None
+    reason = "stack.blocks.0.mixer.projection draws its features anew in training"
+    assert why_eager(built.train()) == reason
     with torch.autocast("cpu"):
         built = TokenModelConfig(vocabulary=3).build().requires_grad_(False)
         assert why_eager(built) == "autocast is on"

@@ -3,14 +3,15 @@
 from linsight.kernels.cpu.attention import linear_attention
 from linsight.kernels.cpu.compiling import build, compiler
 from linsight.kernels.cpu.convolution import short_convolution
-from linsight.kernels.cpu.decode import (
+from linsight.kernels.cpu.decode import Decoder
+from linsight.kernels.cpu.decoded import (
     MAPS,
     BlockState,
     DecodedBlock,
     DecodedConvolution,
     DecodedEmbedding,
     DecodedMixer,
-    Decoder,
+    DecodedProjection,
 )
 from linsight.kernels.cpu.delta import delta_rule
 from linsight.kernels.cpu.diagonal import diagonal_space
@@ -27,6 +28,7 @@ __all__ = [
     "DecodedConvolution",
     "DecodedEmbedding",
     "DecodedMixer",
+    "DecodedProjection",
     "Decoder",
     "at_level",
     "build",

@@ -2,154 +2,36 @@
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from linsight.kernels.cpu.decoded import (
+    FUNCTIONS,
+    KERNELS,
+    MAPS,
+    BlockState,
+    DecodedBlock,
+    DecodedConvolution,
+    DecodedEmbedding,
+    DecodedMixer,
+    DecodedProjection,
+)
 from linsight.kernels.cpu.library import run
 
-__all__ = [
-    "MAPS",
-    "BlockState",
-    "DecodedBlock",
-    "DecodedConvolution",
-    "DecodedEmbedding",
-    "DecodedMixer",
-    "Decoder",
-]
+__all__ = ["Decoder"]
 
 PANEL = 64
 """Outputs of a product that lie side by side."""
 ROWS = 48
 """Rows that a thread takes through the whole model at once."""
-MAPS = ("identity", "elu1", "relu", "relu2", "softmax")
-"""Feature maps by their numbers in decode.h; of the names of `linsight.nn.feature_map`."""
-
-
-@dataclass(frozen=True)
-class DecodedConvolution:
-    """A causal convolution and silu of some channels of a row, from `first` on.
-
-    Args:
-        weights: `(taps, channels)`, the last tap the token's own.
-        bias: `(channels,)` or None.
-    """
-
-    first: int
-    weights: Tensor
-    bias: Tensor | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class DecodedMixer:
-    """A mixer whose state is a memory by head: what its projections of a token are, and how they change it.
-
-        S = keep S + gain k v^T, or keep S + k (beta (v - keep S^T k))^T
-        o = scale q^T S, divided by its sum with `normalise`, + skip v;  out(norm(o) * silu(gate))
-
-    with keep = `constant`, or exp(rate s) and gain = s = softplus(step + step_bias); beta after a sigmoid.
-    A selective scan, where there are `rates`, has a memory by channel, channels for heads and one value:
-
-        h = exp(rates s) h + s B x,  o = C h + skip x,  s = softplus(spread r + step_bias); r, B, C = select x
-
-    Args:
-        project: `(numbers, dim)`; all that follows is of these numbers, by the place of the first one.
-        out: `(dim, heads values)`.
-        heads, keys, values: Sizes of the memory, `(batch, heads, keys, values)`; one more with `normalise`.
-        v: Values `(heads, values)`; of a scan x.
-        q, k: Queries and keys `(groups, keys)`; of a scan the places of C and B in what `select` gives.
-        gate: `(heads, values)`; None for none.
-        step, beta: `(heads,)`; None for none.
-        groups: Of heads that share queries and keys; None for none.
-        feature_map: Of queries and keys, in `MAPS`.
-        unit: Divide queries and keys by their length.
-        frequencies: `(keys / 2,)` of rotary positions, in float64.
-        convolutions: At most three, before all else.
-        constant, rate, step_bias, skip: `(heads,)`; `rate` is negative.
-        largest: beta at most.
-        norm: `(heads values,)`, weights of the norm by group; None for none.
-        norm_groups: How many groups have an RMS norm of their own, with `norm_eps`; 0: no norm.
-        gate_first: The gate stands before the norm.
-        select, spread, rates: Of a scan, `(rank + 2 keys, channels)`, `(channels, rank)`, `(channels, keys)`.
-    """
-
-    project: Tensor
-    out: Tensor
-    heads: int
-    keys: int
-    values: int
-    v: int
-    q: int
-    k: int
-    gate: int | None = None
-    step: int | None = None
-    beta: int | None = None
-    groups: int | None = None
-    feature_map: str = "identity"
-    normalise: bool = False
-    unit: bool = False
-    scale: float = 1.0
-    frequencies: Tensor | None = None
-    convolutions: tuple[DecodedConvolution, ...] = ()
-    constant: Tensor | None = None
-    rate: Tensor | None = None
-    step_bias: Tensor | None = None
-    skip: Tensor | None = None
-    largest: float = 1.0
-    norm: Tensor | None = None
-    norm_groups: int = 0
-    norm_eps: float = 0.0
-    gate_first: bool = False
-    select: Tensor | None = None
-    spread: Tensor | None = None
-    rates: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class DecodedBlock:
-    """x + mixer(norm(x)), then x + mlp(norm(x)) unless there is none; all in float32.
-
-    Args:
-        norm: `(dim,)`, weights of the norm before the mixer.
-        mixer: What stands between.
-        mlp: `(dim,)` of the norm before it, `(2 hidden, dim)` to gates and values, `(dim, hidden)` back.
-    """
-
-    norm: Tensor
-    mixer: DecodedMixer
-    mlp: tuple[Tensor, Tensor, Tensor] | None
-
-
-class BlockState(NamedTuple):
-    """The memory, the inputs of convolutions `(batch, taps - 1, channels)`, rotary positions `(batch,)`."""
-
-    memory: Tensor
-    inputs: tuple[Tensor, ...] = ()
-    position: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class DecodedEmbedding:
-    """A step's vector as a sum of rows: of the values at some distances back, of the start, and of the place.
-
-    Args:
-        cells: `(neighbours, vocabulary + 1, dim)`; the last row is that of a neighbour that is not there.
-        distances: How far back each neighbour lies; 1 is the token that is read now.
-        window: How many tokens before that one are kept.
-        inside: `(places, neighbours)`, which are there; None: those that have been read.
-        starts: `(starts, dim)` of the first token, whose values follow the vocabulary; None for none.
-        positions: `(places, dim)`; None for none.
-    """
-
-    cells: Tensor
-    distances: tuple[int, ...]
-    window: int
-    inside: Tensor | None
-    starts: Tensor | None
-    positions: Tensor | None
+PLACES = ("q", "k", "v", "gate", "step", "beta", "decay", "learning", "residual")
+PARTS = ("shift", "peak", "position", "draw")
+VECTORS = (
+    *("frequencies", "constant", "rate", "step_bias", "skip", "bonus", "own", "removal", "replacement"),
+    *("norm", "norm_bias"),
+)
 
 
 class _Matrix(ctypes.Structure):
@@ -158,6 +40,16 @@ class _Matrix(ctypes.Structure):
     _fields_ = [
         ("data", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in ("inputs", "outputs", "half")),
+    ]
+
+
+class _Projection(ctypes.Structure):
+    """`Projection` of decode_mixers.h, field by field."""
+
+    _fields_ = [
+        ("weights", _Matrix),
+        *((name, ctypes.c_int64) for name in ("input", "share_at", "function")),
+        *((name, ctypes.c_void_p) for name in ("share", "bias")),
     ]
 
 
@@ -174,20 +66,23 @@ class _Mixing(ctypes.Structure):
     """`Mixing` of decode_mixers.h, field by field."""
 
     _fields_ = [
-        *((name, ctypes.c_int64) for name in ("q", "k", "v", "gate", "step", "beta")),
-        *((name, ctypes.c_int64) for name in ("heads", "groups", "keys", "values", "map", "normalise")),
+        *((name, ctypes.c_int64) for name in PLACES),
         *(
             (name, ctypes.c_int64)
-            for name in ("unit", "taps", "num_convolutions", "norm_groups", "gate_first")
+            for name in ("heads", "groups", "keys", "values", "map", "normalise", "unit")
         ),
-        *((name, ctypes.c_double) for name in ("scale", "largest", "norm_eps")),
+        *((name, ctypes.c_int64) for name in ("taps", "num_convolutions", "num_projections")),
         *(
-            (name, ctypes.c_void_p)
-            for name in ("frequencies", "constant", "rate", "step_bias", "skip", "norm")
+            (name, ctypes.c_int64)
+            for name in ("norm_groups", "gate_first", "gate_function", "relays", "kernel")
         ),
+        ("own_draw", ctypes.c_int64),
+        *((name, ctypes.c_double) for name in ("scale", "largest", "norm_eps")),
+        *((name, ctypes.c_void_p) for name in VECTORS),
         ("convolutions", _Convolution * 3),
-        *((name, _Matrix) for name in ("select", "spread")),
-        *((name, ctypes.c_void_p) for name in ("rates", "state", "position")),
+        ("projections", ctypes.POINTER(_Projection)),
+        ("features", _Matrix),
+        *((name, ctypes.c_void_p) for name in ("rates", "state", *PARTS)),
     ]
 
 
@@ -196,7 +91,7 @@ class _Block(ctypes.Structure):
 
     _fields_ = [
         *((name, ctypes.c_void_p) for name in ("norm", "mlp_norm")),
-        *((name, _Matrix) for name in ("project", "out", "gate_value", "mlp_out")),
+        *((name, _Matrix) for name in ("out", "gate_value", "mlp_out")),
         ("mixing", _Mixing),
     ]
 
@@ -236,7 +131,7 @@ class Decoder:
         half: Keep the blocks' matrices in bfloat16, rounded to nearest; everything is computed in float32.
 
     A step of a row costs as many products as there are weights and numbers in the state, twice. Memory of the
-    copy: 4 bytes a weight, 2 with `half`; of a call: some 200 KB a thread at width 128.
+    copy: 4 bytes a weight, 2 with `half`; of a call: 200 to 400 KB a thread at width 128.
     """
 
     def __init__(
@@ -255,29 +150,32 @@ class Decoder:
         self.window = embedding.window
         self._blocks = (_Block * len(blocks))(*(self._block(block, half) for block in blocks))
         mixers = [block.mixer for block in blocks]
-        widths = [len(weight), *(len(m.project) for m in mixers), *(len(b.mlp[1]) for b in blocks if b.mlp)]
+        widths = [
+            len(weight),
+            *(m.numbers + PANEL for m in mixers),
+            *(len(b.mlp[1]) for b in blocks if b.mlp),
+        ]
         self._step = _Step(
             dim=dim,
             num_blocks=len(blocks),
             rms=rms,
             widest_y=_padded(max(widths)),
-            widest_o=_padded(max(m.heads * m.values for m in mixers)),
+            widest_o=_padded(max(dim, *(m.heads * m.values for m in mixers))),
             embedding=self._embedding(embedding),
             blocks=self._blocks,
             norm=self._own(norm),
             head=self._matrix(weight, half=False),
             bias=self._own(bias),
         )
-        selected = [ROWS * _padded(len(m.select)) if m.select is not None else 3 * m.heads for m in mixers]
-        rows = 2 * _padded(dim) + self._step.widest_y + self._step.widest_o
-        self._scratch = ROWS * rows + max(selected)
+        rows = 2 * _padded(dim) + self._step.widest_y + 2 * self._step.widest_o
+        self._scratch = ROWS * rows + max(map(_room, mixers))
         self._expected = [
             *(
                 ("start", (), torch.int64),
                 ("recent", (self.window,), torch.int64),
                 ("place", (), torch.int64),
             ),
-            *(part for mixer in mixers for part in _parts(mixer)),
+            *(part for mixer in mixers for part in _parts(mixer, dim)),
         ]
         elements = sum(m.heads * m.keys * m.values for m in mixers)
         self._operations = 2 * (sum(x.numel() for x in self._kept) + 2 * elements)
@@ -295,14 +193,15 @@ class Decoder:
             states: Of each block; all in float32 but positions, and without gaps, as all the others.
 
         Raises:
-            ValueError: A tensor of another shape or dtype, or with gaps; a token or place out of range, where
-                some rows may then have gone on.
+            ValueError: A tensor of another shape or dtype, or with gaps; a token or place out of range, or a
+                memory of other random features, where some rows may then have gone on.
         """
         batch, step = len(tokens), self._step
         tokens = tokens.to(torch.int64).contiguous()
         given = [start, recent, place]
         for state in states:
-            given += [state.memory, *state.inputs, *(() if state.position is None else (state.position,))]
+            others = (getattr(state, name) for name in PARTS)
+            given += [state.memory, *state.inputs, *(x for x in others if x is not None)]
         for (name, shape, dtype), x in zip(self._expected, given, strict=True):
             if x.shape != (batch, *shape) or x.dtype != dtype or not x.is_contiguous():
                 raise ValueError(
@@ -315,20 +214,23 @@ class Decoder:
         for block, state in zip(self._blocks, states, strict=True):
             mixing = block.mixing
             mixing.state = state.memory.data_ptr()
-            mixing.position = None if state.position is None else state.position.data_ptr()
+            for name in PARTS:
+                x = getattr(state, name)
+                setattr(mixing, name, None if x is None else x.data_ptr())
             for index, inputs in enumerate(state.inputs):
                 mixing.convolutions[index].inputs = inputs.data_ptr()
         step.refused = 0
         run("decode", step, units=batch, scratch=self._scratch, operations=batch * self._operations)
         if step.refused:
-            raise ValueError("tokens: one is out of range, or a row has no place left")
+            raise ValueError(
+                "tokens: one is out of range, or a row has no place left or features of another draw"
+            )
         return logits
 
     def _block(self, block: DecodedBlock, half: bool) -> _Block:
         mlp = block.mlp
         return _Block(
             norm=self._own(block.norm),
-            project=self._matrix(block.mixer.project, half),
             out=self._matrix(block.mixer.out, half),
             mixing=self._mixing(block.mixer, half),
             mlp_norm=None if mlp is None else self._own(mlp[0]),
@@ -337,24 +239,36 @@ class Decoder:
         )
 
     def _mixing(self, mixer: DecodedMixer, half: bool) -> _Mixing:
-        vectors = ("frequencies", "constant", "rate", "step_bias", "skip", "norm", "rates")
-        numbers = ("q", "k", "v", "heads", "keys", "values", "normalise", "unit", "norm_groups", "gate_first")
-        places = {name: getattr(mixer, name) for name in ("gate", "step", "beta")}
+        numbers = ("heads", "keys", "values", "normalise", "unit", "norm_groups", "gate_first", "relays")
         convolutions = [self._convolution(one) for one in mixer.convolutions]
+        features = mixer.features
+        projections = [self._projection(one, half) for one in mixer.project]
         return _Mixing(
             **{name: getattr(mixer, name) for name in (*numbers, "scale", "largest", "norm_eps")},
-            **{name: -1 if place is None else place for name, place in places.items()},
-            **{name: self._own(getattr(mixer, name)) for name in vectors},
-            **{
-                name: self._matrix(weight, half)
-                for name in ("select", "spread")
-                if (weight := getattr(mixer, name)) is not None
-            },
+            **{name: _place(getattr(mixer, name)) for name in PLACES},
+            **{name: self._own(getattr(mixer, name)) for name in (*VECTORS, "rates")},
             groups=mixer.groups or mixer.heads,
             map=MAPS.index(mixer.feature_map),
+            gate_function=FUNCTIONS.index(mixer.gate_function),
+            kernel=KERNELS.index(mixer.kernel),
+            own_draw=mixer.draw,
+            features=_Matrix() if features is None else self._matrix(features, half=False),
             taps=len(mixer.convolutions[0].weights) if mixer.convolutions else 0,
             num_convolutions=len(convolutions),
+            num_projections=len(projections),
             convolutions=(_Convolution * 3)(*convolutions),
+            projections=(_Projection * len(projections))(*projections),
+        )
+
+    def _projection(self, one: DecodedProjection, half: bool) -> _Projection:
+        share, place = (one.share, None) if isinstance(one.share, Tensor) else (None, one.share)
+        return _Projection(
+            weights=self._matrix(one.weight, half),
+            input=_place(one.input),
+            share_at=_place(place),
+            function=FUNCTIONS.index(one.function),
+            share=self._own(share),
+            bias=self._own(one.bias),
         )
 
     def _convolution(self, one: DecodedConvolution) -> _Convolution:
@@ -392,7 +306,7 @@ class Decoder:
         return _Matrix(self._own(panels.transpose(1, 2)), inputs, outputs, half)
 
 
-def _parts(mixer: DecodedMixer) -> list[tuple[str, tuple[int, ...], torch.dtype]]:
+def _parts(mixer: DecodedMixer, dim: int) -> list[tuple[str, tuple[int, ...], torch.dtype]]:
     """Name, shape of a row and dtype of what a mixer's `BlockState` holds."""
     memory = (mixer.heads, mixer.keys, mixer.values + mixer.normalise)
     return [
@@ -401,8 +315,22 @@ def _parts(mixer: DecodedMixer) -> list[tuple[str, tuple[int, ...], torch.dtype]
             ("inputs", (len(one.weights) - 1, one.weights.shape[1]), torch.float32)
             for one in mixer.convolutions
         ),
+        *((("shift", (dim,), torch.float32),) if mixer.shifts else ()),
+        *(() if mixer.features is None else (("peak", (mixer.heads,), torch.float32),)),
         *(() if mixer.frequencies is None else (("position", (), torch.int64),)),
+        *(() if mixer.features is None else (("draw", (), torch.int64),)),
     ]
+
+
+def _room(mixer: DecodedMixer) -> int:
+    """Floats that a row of it needs beside its projections."""
+    removed = 0 if mixer.removal is None else mixer.keys
+    features = 0 if mixer.features is None else 2 * _padded(mixer.keys)
+    return mixer.heads * (3 + removed + features)
+
+
+def _place(number: int | None) -> int:
+    return -1 if number is None else number
 
 
 def _padded(count: int) -> int:

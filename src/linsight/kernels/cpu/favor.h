@@ -7,8 +7,7 @@
 // relative to, and -S_T . dS_T, which belongs to the token of the last rise, whose w is c_T, or else to c_0.
 #pragma once
 
-#include <cfloat>
-
+#include "exponentials.h"
 #include "linear_attention.h"
 
 namespace linsight {
@@ -25,26 +24,6 @@ struct Favor {
 };
 
 namespace LINSIGHT_LEVEL {
-
-// A sum below it has terms that are not normal numbers.
-constexpr float LEAST = FLT_MIN / FLT_EPSILON;
-
-struct Exponentials {
-  float top, sum;
-};
-
-// exp(x - top) of a row, 0 in its padding, with top the largest x.
-INLINE Exponentials exponentials(float *to, const float *from, int64_t size) {
-  Vector largest = all(-INFINITY), total = {};
-  each(size, BODY { largest = larger(largest, load(from + i, count, -INFINITY)); });
-  const float top = maximum(largest);
-  each(size, BODY {
-    const Vector e = exponential(load(from + i, count, -INFINITY) + all(-top));
-    store(to + i, e, LANES);
-    total += e;
-  });
-  return {top, sum(total)};
-}
 
 // One head of one row, and a chunk of its tokens.
 struct Features {
@@ -98,13 +77,10 @@ struct Features {
       sums[t] = exponentials(q + t * h.wide_k, h.of(x.q, token), x.keys).sum;
       const Exponentials e = exponentials(key, h.of(x.k, token), x.keys);
       const float before = peak_before(token);
-      const double top = (double)e.top + *h.of(f.weights, token);
-      if (!known) {
-        const float w = (float)(top + log((double)e.sum));
-        peak = before >= w || before != before ? before : w;
-      }
-      decay[t] = peak == before ? 1 : (float)exp((double)before - peak);
-      const float share = (float)exp(top - peak);
+      const double weight = *h.of(f.weights, token);
+      if (!known) peak = risen(before, e, weight);
+      decay[t] = kept(before, peak);
+      const float share = (float)exp(e.top + weight - peak);
       each(h.wide_k, BODY { store(key + i, load(key + i, count) * share, count); });
     }
     pack(v, h, x.v, first, steps, x.values, h.wide_v);

@@ -1,30 +1,20 @@
-"""What compiled steps are made of: the embeddings and mixers that they know, as tables of weights."""
+"""What compiled steps are made of: the embeddings and blocks that they know, as tables of weights."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from linsight import kernels
-from linsight.kernels.cpu import (
-    BlockState,
-    DecodedBlock,
-    DecodedConvolution,
-    DecodedEmbedding,
-    DecodedMixer,
-    Decoder,
-)
-from linsight.mixers.gated_delta import GatedDeltaNet
+from linsight.kernels.cpu import BlockState, DecodedBlock, DecodedEmbedding, Decoder
 from linsight.mixers.linear import LinearAttention
-from linsight.mixers.mamba import Mamba
 from linsight.mixers.mamba2 import Mamba2
-from linsight.mixers.retnet import RetNet
+from linsight.models.sequence.decoded_mixers import MIXERS
 from linsight.models.sequence.embedding import RasterEmbedding, TokenEmbedding
 from linsight.models.sequence.model import Head, SequenceModel
 from linsight.models.sequence.stack import Block, Stack
-from linsight.nn import GatedMLP, GatedRMSNorm, LayerNorm, ShortConvolution
+from linsight.nn import GatedMLP, GatedRMSNorm, LayerNorm, RandomProjection, ShortConvolution
 
 __all__ = ["block_states", "decoder", "uncovered"]
 
@@ -44,6 +34,8 @@ def uncovered(module: nn.Module) -> str | None:
         return f"has feature map {module.config.feature_map!r}"
     if isinstance(module, Mamba2) and module.config.step_limits is not None:
         return "has limits of its steps"
+    if isinstance(module, RandomProjection) and module.training and module.redraw_every is not None:
+        return "draws its features anew in training"
     return None
 
 
@@ -110,142 +102,9 @@ def _tokens(embedding: TokenEmbedding) -> DecodedEmbedding:
     )
 
 
-def _linear(mixer: LinearAttention) -> DecodedMixer:
-    return DecodedMixer(
-        project=mixer.qkv.weight,
-        out=mixer.out.weight,
-        heads=mixer.heads,
-        keys=mixer.head_dim,
-        values=mixer.head_dim,
-        q=0,
-        k=mixer.dim,
-        v=2 * mixer.dim,
-        feature_map=mixer.config.feature_map,
-        normalise=mixer.normalise,
-    )
-
-
-def _retnet(mixer: RetNet) -> DecodedMixer:
-    half = mixer.head_dim // 2
-    wide = mixer.widths[2]
-    return DecodedMixer(
-        project=mixer.project.weight,
-        out=mixer.out.weight,
-        heads=mixer.heads,
-        keys=mixer.head_dim,
-        values=wide // mixer.heads,
-        q=0,
-        k=mixer.dim,
-        v=2 * mixer.dim,
-        gate=2 * mixer.dim + wide,
-        scale=mixer.head_dim**-0.5,
-        frequencies=10_000.0 ** (-torch.arange(half, dtype=torch.float64) / half),
-        constant=mixer.log_decay(torch.float64).exp().float(),
-        norm_groups=mixer.heads,
-        norm_eps=mixer.config.eps,
-    )
-
-
-def _mamba2(mixer: Mamba2) -> DecodedMixer:
-    channels, shared, _ = mixer.convolved
-    return DecodedMixer(
-        project=mixer.in_proj.weight,
-        out=mixer.out_proj.weight,
-        heads=mixer.heads,
-        groups=mixer.config.groups,
-        keys=mixer.config.states,
-        values=mixer.head_dim,
-        gate=0,
-        v=channels,
-        k=2 * channels,
-        q=2 * channels + shared,
-        step=2 * channels + 2 * shared,
-        convolutions=(_convolution(channels, mixer.conv1d),),
-        rate=-mixer.A_log.exp(),
-        step_bias=mixer.dt_bias,
-        skip=mixer.D,
-        norm=mixer.norm.weight,
-        norm_groups=mixer.norm.groups,
-        norm_eps=mixer.norm.eps,
-        gate_first=not mixer.norm.before_gate,
-    )
-
-
-def _gated_delta(mixer: GatedDeltaNet) -> DecodedMixer:
-    maps = [mixer.q_proj, mixer.k_proj, mixer.v_proj, mixer.g_proj, mixer.a_proj, mixer.b_proj]
-    q, k, v, gate, step, beta = _places([len(one.weight) for one in maps])
-    convolutions = zip((q, k, v), (mixer.q_conv1d, mixer.k_conv1d, mixer.v_conv1d), strict=True)
-    return DecodedMixer(
-        project=torch.cat([one.weight for one in maps]),
-        out=mixer.o_proj.weight,
-        heads=mixer.heads,
-        keys=mixer.key_width,
-        values=mixer.value_width,
-        q=q,
-        k=k,
-        v=v,
-        gate=gate,
-        step=step,
-        beta=beta,
-        unit=True,
-        scale=mixer.key_width**-0.5,
-        convolutions=tuple(_convolution(*one) for one in convolutions),
-        rate=-mixer.A_log.exp(),
-        step_bias=mixer.dt_bias,
-        largest=2.0 if mixer.config.allow_neg_eigval else 1.0,
-        norm=mixer.o_norm.weight.repeat(mixer.heads),
-        norm_groups=mixer.heads,
-        norm_eps=mixer.o_norm.eps,
-    )
-
-
-def _mamba(mixer: Mamba) -> DecodedMixer:
-    channels, states = mixer.A_log.shape
-    rank = mixer.widths[0]
-    return DecodedMixer(
-        project=mixer.in_proj.weight,
-        out=mixer.out_proj.weight,
-        heads=channels,
-        keys=states,
-        values=1,
-        v=0,
-        gate=channels,
-        k=rank,
-        q=rank + states,
-        convolutions=(_convolution(0, mixer.conv1d),),
-        step_bias=mixer.dt_proj.bias,
-        skip=mixer.D,
-        select=mixer.x_proj.weight,
-        spread=mixer.dt_proj.weight,
-        rates=-mixer.A_log.exp(),
-    )
-
-
-def _convolution(first: int, convolution: ShortConvolution) -> DecodedConvolution:
-    return DecodedConvolution(first, convolution.weight[:, 0].mT, convolution.bias)
-
-
-def _places(widths: list[int]) -> list[int]:
-    """Where each part begins."""
-    return [sum(widths[:part]) for part in range(len(widths))]
-
-
-class _Known(NamedTuple):
-    """How a mixer is told to the compiled step, and what its state is there."""
-
-    mixer: Callable[[Any], DecodedMixer]
-    parts: Callable[[Any], BlockState]
-
-
-MIXERS: dict[type, _Known] = {
-    LinearAttention: _Known(_linear, lambda state: BlockState(state.memory)),
-    RetNet: _Known(_retnet, lambda state: BlockState(state.memory, (), state.position)),
-    Mamba2: _Known(_mamba2, lambda state: BlockState(state.memory, (state.inputs,))),
-    Mamba: _Known(_mamba, lambda state: BlockState(state.memory, (state.inputs,))),
-    GatedDeltaNet: _Known(_gated_delta, lambda state: BlockState(state.memory, (state.q, state.k, state.v))),
-}
 KNOWN = (
     *(SequenceModel, TokenEmbedding, RasterEmbedding, Stack, Block, GatedMLP, Head, *MIXERS),
-    *(nn.Linear, nn.Embedding, LayerNorm, nn.RMSNorm, nn.ModuleList, ShortConvolution, GatedRMSNorm),
+    *(nn.Linear, nn.Embedding, LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.ModuleList),
+    *(ShortConvolution, GatedRMSNorm, RandomProjection),
 )
 """What the compiled step computes as they do. Exact types: it cannot know what a subclass changes."""

@@ -82,8 +82,9 @@ def why_eager(model: nn.Module) -> str | None:
     """Why this model's steps are its own calls, in a few words; None where they are compiled.
 
     They are where `linsight doctor` says so of `decode`, for a `SequenceModel` of float32 on the CPU whose
-    mixers are all `linear` with a feature map in `kernels.cpu.MAPS`, `retnet`, `gated_delta`, `mamba`, or
-    `mamba2` without limits of its steps, with `form="auto"`, without hooks, autocast and gradients.
+    mixers are all `linear` with a feature map in `kernels.cpu.MAPS`, `norm_attention`, `retnet`, `performer`
+    that draws no new features, `gated_delta`, `rwkv6`, `rwkv7`, `mamba`, or `mamba2` without limits of its
+    steps, with `form="auto"`, without hooks, autocast and gradients.
     """
     weight = next(model.parameters(), None)
     if type(model) is not SequenceModel or weight is None:
