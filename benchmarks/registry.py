@@ -21,6 +21,11 @@ CASES = {
         tests=("tests/ops/linear", "tests/kernels/cpu/test_linear_attention.py"),
         tables=linear_attention.lengths,
     ),
+    "linear_attention_forms": Case(
+        help="what `auto` takes, beside each form that it might take, with kernels and without",
+        tests=("tests/ops/linear", "tests/kernels/cpu/test_linear_attention.py"),
+        tables=linear_attention.choices,
+    ),
     "linear_attention_training": Case(
         help="the normalised op against softmax attention, as a mixer calls it in training",
         tests=("tests/ops/linear", "tests/kernels/cpu/test_linear_attention.py"),

@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from benchmarks.case import Table
-from benchmarks.cases.attention import candidate, softmax, softmax_definition
+from benchmarks.cases.attention import Attention, candidate, softmax, softmax_definition
 from linsight import kernels, ops
 
-__all__ = ["lengths", "training"]
+__all__ = ["choices", "lengths", "training"]
 
 BARS = {256: 1.1, 1024: 2.5, 4096: 8.0}
 COMPILED = {256: (1.8, 1.3), 1024: (4.0, 3.5), 4096: (12.0, 11.0)}
@@ -24,6 +24,33 @@ def lengths() -> Iterator[Table]:
         forward, both = ({"compiled": least} if _compiled() else {} for least in COMPILED[length])
         yield table((1, length, 8, 64), torch.float32, backward=False, bars={"chunk": bar} | forward)
         yield table((1, length, 8, 64), torch.float32, backward=True, bars=both)
+
+
+def choices() -> Iterator[Table]:
+    """What `auto` takes, of one row and of sixteen, beside the forms that it might take."""
+    levels = dict.fromkeys((kernels.cpu.level() or "off", "off"))
+    for level in levels:
+        for batch, heads, width in ((1, 8, 64), (16, 4, 32)):
+            for length in (1, 4, 16, 64, 128, 256, 1024):
+                yield _choice((batch, length, heads, width), level)
+
+
+def _choice(shape: tuple[int, int, int, int], level: str) -> Table:
+    inputs = _inputs(shape, torch.float32)
+    definition = partial(_linear_definition, normalise=True)
+    candidates = {}
+    for form, longest in {"auto": shape[1], "recurrent": 64, "parallel": 512, "chunk": shape[1]}.items():
+        if shape[1] <= longest:
+            attention = partial(_at_level, level, partial(_linear, form=form, normalise=True))
+            candidates[form] = candidate(attention, definition, inputs, _flops(inputs, form))
+    batch, length, heads, width = shape
+    title = f"forward, B={batch} T={length} H={heads} K=V={width}, float32, kernels: {level}"
+    return Table(title, "auto", candidates)
+
+
+def _at_level(level: str, attention: Attention, *inputs: Tensor) -> Tensor:
+    with kernels.cpu.at_level(level):
+        return attention(*inputs)
 
 
 def training() -> Iterator[Table]:
@@ -44,8 +71,7 @@ def table(
 ) -> Table:
     """Softmax and the forms of linear attention on the same random q, k, v of `shape` (B, T, H, K)."""
     batch, length, heads, width = shape
-    generator = torch.Generator().manual_seed(0)
-    inputs = [torch.rand(shape, generator=generator).to(dtype) for _ in range(4)]
+    inputs = _inputs(shape, dtype)
     direction = "forward + backward" if backward else "forward"
     title = f"{direction}, B={batch} T={length} H={heads} K=V={width}, {str(dtype).removeprefix('torch.')}"
     # Two products over the pairs j <= i, and in the backward five.
@@ -57,13 +83,26 @@ def table(
             continue
         attention = partial(_linear, form=form, normalise=normalise)
         definition = partial(_linear_definition, normalise=normalise)
-        block = ops.linear_attention_plan(*inputs[:3], form=form).chunk_size or length
-        token = 4 * block * width + (4 if block < length else 2) * width**2
-        flops = batch * heads * length * token * (3 if backward else 1)
-        if form == "compiled":  # the recurrence: two products an element and token, and six backward
-            flops = batch * heads * length * width**2 * (16 if backward else 4)
+        flops = _flops(inputs, form) * ((4 if form == "compiled" else 3) if backward else 1)
         candidates[form] = candidate(attention, definition, inputs, flops, backward=backward)
     return Table(title, "softmax", candidates, bars or {})
+
+
+def _inputs(shape: tuple[int, int, int, int], dtype: torch.dtype) -> list[Tensor]:
+    """Positive queries, keys and values, and a gradient."""
+    generator = torch.Generator().manual_seed(0)
+    return [torch.rand(shape, generator=generator).to(dtype) for _ in range(4)]
+
+
+def _flops(inputs: list[Tensor], form: str) -> float:
+    """Of products, forward: of similarities in blocks, or of a recurrence."""
+    batch, length, heads, width = inputs[0].shape
+    plan = ops.linear_attention_plan(*inputs[:3], form=form)
+    token = 4 * width**2
+    if plan.form in ("chunk", "parallel"):
+        block = plan.chunk_size or length
+        token = 4 * block * width + (4 if block < length else 2) * width**2
+    return batch * heads * length * token
 
 
 def _compiled() -> bool:

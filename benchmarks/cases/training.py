@@ -29,7 +29,7 @@ def steps() -> Iterator[Table]:
 
 
 def table(precision: Precision, *, batch: int) -> Table:
-    """Loss, backward and optimiser on the same images; the bar is the issue's, of the preset's precision."""
+    """Loss, backward and optimiser on the same images; the bar holds in the preset's precision."""
     run = PRESETS["generate"]["default"]()
     task = run.task.build()
     with torch.random.fork_rng(devices=[]):

@@ -26,13 +26,15 @@ def test_one_token_is_a_recurrent_step_and_a_short_row_one_block():
     assert plan(0, device="cpu") == ("recurrent", None)
     for length in (2, 64):
         assert plan(length, device="cpu") == ("parallel", None)
-    assert plan(128, device="cpu", dtype=torch.bfloat16) == ("parallel", None)
+    assert plan(128, device="cpu") == plan(128, device="cpu", dtype=torch.bfloat16) == ("parallel", None)
 
 
 @pytest.mark.usefixtures("_eager")
 def test_a_long_row_is_cut_evenly_into_blocks():
-    assert plan(65, device="cpu") == ("chunk", 33)
-    assert plan(98, device="cpu") == ("chunk", 49)
+    assert plan(129, device="cpu") == ("chunk", 43)
+    assert plan(128, batch=3, device="cpu") == ("chunk", 64)
+    assert plan(65, device="cpu", decay="token") == ("chunk", 33)
+    assert plan(98, device="cpu", decay="head") == ("chunk", 49)
     assert plan(1024, device="cpu") == ("chunk", 64)
     assert plan(256, device="cpu", dtype=torch.bfloat16) == ("chunk", 128)
     assert plan(256, device="cpu", dtype=torch.bfloat16, decay="token") == ("chunk", 64)

@@ -11,6 +11,8 @@ __all__ = ["linear_attention_plan"]
 
 CACHE = 2**20
 """Bytes that one array of a block may take: the second-level cache of one core."""
+WHOLE = 128
+"""Tokens of a row without decay that may be one block, where blocks of longer rows have fewer."""
 
 
 def linear_attention_plan(
@@ -32,8 +34,9 @@ def linear_attention_plan(
     times what one block takes; of one row, where dispatch is the cost, 0.3 ms in either form.
 
     Elsewhere a row that fits one block is `parallel`; a longer one is `chunk`, cut evenly. A block has 64
-    tokens (bfloat16 without decay: 128), halved until its similarities and its keys fit a core's
-    second-level cache, 1 MiB; that is within about 15 % of the best over (batch, heads, K) = (1, 8, 64),
+    tokens (bfloat16 without decay: 128; so has a row of 128 without decay and of 16 heads at most, in 0.75 to
+    0.85 of the time of two blocks), halved until its similarities and its keys fit a core's second-level
+    cache, 1 MiB; that is within about 15 % of the best over (batch, heads, K) = (1, 8, 64),
     (1, 4, 32), (8, 4, 32), (64, 4, 32) and lengths 16 to 1024 (torch 2.13, one AVX-512 core). Forward and
     backward at batch 64, 4 heads, K = V = 32, 98 tokens: float32 34 ms in blocks of 32, 41 as one, 36 as
     softmax; bfloat16 21, 18 and 134. Softmax wins below about 64 tokens at batch 1, where a call costs 0.1
@@ -67,8 +70,10 @@ def _block_size(q: Tensor, k: Tensor, v: Tensor, log_decay: Tensor | None) -> in
     dtype = torch.float32
     if log_decay is None:
         dtype = product_dtype(q.dtype, k.dtype, v.dtype)
-        if dtype is torch.bfloat16 and length <= 128:
-            return 128
+        if length <= WHOLE and (
+            dtype is torch.bfloat16 or batch * heads * WHOLE**2 * dtype.itemsize <= CACHE
+        ):
+            return WHOLE
     size = 128 if dtype is torch.bfloat16 else 64
     while size > 16 and batch * heads * size * max(size, features) * dtype.itemsize > CACHE:
         size //= 2
