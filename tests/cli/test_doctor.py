@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from linsight import kernels
+from linsight.cli import diagnosis
 from linsight.cli.main import main
 from linsight.data import embedded
 
@@ -76,6 +77,7 @@ def test_an_engine_that_is_required_and_runs_nowhere_is_a_failure(
     found = json.loads(capsys.readouterr().out)
     assert found["problems"] == ["no op runs by 'compiled' here; see the table of ops for why"]
     assert found["compiled kernels"]["library"] == "turned off"
+    assert found[CHECKS] == []
 
 
 @pytest.mark.skipif(not kernels.cpu.levels(), reason="no library here")
@@ -84,6 +86,33 @@ def test_an_engine_that_is_required_and_runs_is_no_failure(capsys: pytest.Captur
     found = json.loads(capsys.readouterr().out)
     assert found["compiled kernels"]["library"] == "loaded"
     assert found["compiled kernels"]["level of instructions"] == kernels.cpu.levels()[0]
+
+
+CHECKS = "self-checks of compiled ops, float32 against float64"
+
+
+@pytest.mark.skipif(not kernels.cpu.levels(), reason="no library here")
+def test_every_compiled_op_is_checked_against_float64(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)[CHECKS]
+    assert [row["op"] for row in rows] == [op for op, engines in kernels.OPS.items() if "compiled" in engines]
+    assert all(float(row["relative error"]) < 2e-6 for row in rows)
+
+
+@pytest.mark.skipif(not kernels.cpu.levels(), reason="no library here")
+@pytest.mark.parametrize("error", [1e-3, float("nan")])
+def test_a_kernel_that_is_wrong_here_is_a_problem_and_a_failure(
+    error: float, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such as one that a compiler has broken: the op is named, and what computes without it."""
+    honest = diagnosis.self_check
+    monkeypatch.setattr(diagnosis, "self_check", lambda op: error if op == "delta_rule" else honest(op))
+    assert main(["doctor", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    (problem,) = found["problems"]
+    assert problem.startswith("the compiled delta_rule is wrong on this machine: relative error")
+    assert "LINSIGHT_CPU=off" in problem
+    assert [row["verdict"] for row in found[CHECKS]].count("wrong") == 1
 
 
 def test_building_without_a_compiler_is_one_line_and_a_failure(

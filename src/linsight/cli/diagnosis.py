@@ -3,6 +3,7 @@
 import importlib.metadata
 import importlib.util
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import torch
 
 from linsight import kernels, mixers
 from linsight.data import embedded
+from linsight.models.sequence import decode_error
 from linsight.ops import linear_attention_plan
-from linsight.profiling import available_cores
+from linsight.profiling import CLOSE, available_cores, self_check
 from linsight.reports.environment import environment
 
 __all__ = ["diagnose"]
@@ -26,18 +28,26 @@ LENGTHS = (1, 64, 256, 1024, 4096)
 
 def diagnose() -> dict[str, Any]:
     """Section by section, as plain data; `problems` are broken things, `warnings` things worth knowing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of kernels that do not run: here it is said in full
+        return _diagnose()
+
+
+def _diagnose() -> dict[str, Any]:
     data, problems = _data()
+    checks, wrong = _self_checks()
     return {
         "environment": environment(),
         "accelerators": _accelerators(),
         "compiled kernels": _kernels(),
         "memory": _memory(),
         "ops": _ops(),
+        "self-checks of compiled ops, float32 against float64": checks,
         "forms of linear_attention, 1 row of 8 heads of 64": _forms(),
         "mixers": list(mixers.kinds()),
         "data": data,
         "warnings": _warnings(),
-        "problems": problems,
+        "problems": problems + wrong,
     }
 
 
@@ -85,6 +95,24 @@ def _ops() -> list[dict[str, str]]:
                 kind = str(dtype).removeprefix("torch.")
                 rows.append({"op": op, "device": device, "dtype": kind, "engine": choice.engine, "not": why})
     return rows
+
+
+def _self_checks() -> tuple[list[dict[str, str]], list[str]]:
+    """Each compiled op on a small input, gradients included, and what is wrong."""
+    rows, problems = [], []
+    for op in kernels.OPS:
+        if kernels.choose(op, "cpu", torch.float32).engine == "compiled":
+            error = decode_error() if op == "decode" else self_check(op)
+            right = error < CLOSE  # not NaN either
+            rows.append(
+                {"op": op, "relative error": f"{error:.1e}", "verdict": "right" if right else "wrong"}
+            )
+            if not right:
+                problems.append(
+                    f"the compiled {op} is wrong on this machine: relative error {error:.1e}; set "
+                    "LINSIGHT_CPU=off, which computes without it, and report this"
+                )
+    return rows, problems
 
 
 def _forms() -> list[dict[str, str]]:

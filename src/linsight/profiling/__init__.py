@@ -22,11 +22,21 @@ from linsight.profiling.plan import (
     ring_attention,
     sequence,
 )
-from linsight.profiling.ratios import Calls, Case, Speedup, Unmeasured, measure_ratio, measure_ratios
+from linsight.profiling.ratios import (
+    CLOSE,
+    Calls,
+    Case,
+    Speedup,
+    Unmeasured,
+    largest_error,
+    measure_ratio,
+    measure_ratios,
+)
 from linsight.profiling.traffic import share
 from linsight.profiling.training import training_cases
 
 __all__ = [
+    "CLOSE",
     "PRODUCT",
     "Calls",
     "Case",
@@ -54,6 +64,7 @@ __all__ = [
     "kept_bytes",
     "kept_per_token",
     "kernel_cases",
+    "largest_error",
     "measure",
     "measure_costs",
     "measure_ratio",

@@ -92,6 +92,42 @@ def test_without_a_library_everything_says_so(monkeypatch, tmp_path: Path) -> No
         library._load()
 
 
+WITHOUT = """
+from pathlib import Path
+import torch
+from linsight import ops
+from linsight.kernels.cpu import library
+
+library.LIBRARY = Path("nowhere")
+q = torch.ones(1, 3, 1, 2)
+sums = [ops.linear_attention(q, q, q)[0].sum().item() for _ in range(2)]
+print(sums, ops.linear_attention_plan(q, q, q).form)
+"""
+
+
+def test_what_runs_in_place_of_kernels_is_said_once_and_may_be_an_error() -> None:
+    """A fresh process without a library: one line, the same numbers; Python's -W error refuses to go on."""
+    done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=True)
+    assert done.stdout == "[24.0, 24.0] parallel\n"
+    assert done.stderr.count("RuntimeWarning") == 1
+    assert "compiled kernels do not run: not built: `linsight doctor --build`" in done.stderr
+    assert "PyTorch's own operations run in their place" in done.stderr
+    refused = subprocess.run(
+        [sys.executable, "-W", "error::RuntimeWarning", "-c", WITHOUT], capture_output=True, text=True
+    )
+    assert refused.returncode == 1
+    assert "RuntimeWarning: compiled kernels do not run: not built" in refused.stderr
+
+
+def test_who_asks_for_no_kernels_is_told_nothing() -> None:
+    """LINSIGHT_CPU=off is the caller's own word."""
+    off = {**os.environ, "LINSIGHT_CPU": "off"}
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=True, env=off
+    )
+    assert done.stderr == ""
+
+
 def test_without_a_compiler_building_is_refused_in_one_line(monkeypatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)

@@ -16,6 +16,7 @@ from linsight.models.sequence import (
     SequenceConfig,
     Steps,
     TokenModelConfig,
+    decode_error,
     generate,
     why_eager,
 )
@@ -202,6 +203,13 @@ def test_where_no_library_was_built_samples_are_drawn_all_the_same() -> None:
     assert density.sample(5, generator=torch.Generator().manual_seed(0)).flatten().tolist() == json.loads(
         drawn
     )
+
+
+@needs_library
+def test_the_self_check_of_steps_sees_rounding_alone_and_is_refused_without_kernels() -> None:
+    assert 0 < decode_error() < 2e-6
+    with kernels.cpu.at_level("off"), pytest.raises(ValueError, match="no compiled step: turned off"):
+        decode_error()
 
 
 def _hooked(model):

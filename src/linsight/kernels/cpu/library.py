@@ -3,6 +3,7 @@
 import ctypes
 import os
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -152,10 +153,12 @@ def _wanted() -> str | None:
 
 @cache
 def _open() -> tuple[ctypes.CDLL | None, str]:
-    """The library, or None and why."""
+    """The library, or None and why, which is said once in a process."""
     try:
         return _load(), ""
     except _Unusable as error:
+        instead = f"PyTorch's own operations run in their place; {VARIABLE}={OFF} asks for that"
+        warnings.warn(f"compiled kernels do not run: {error}; {instead}", RuntimeWarning, stacklevel=2)
         return None, str(error)
 
 

@@ -1,7 +1,7 @@
 """Sequence models: embedding, blocks with any mixer, head, generation, and densities made of them."""
 
 from linsight.models.sequence.classifier import ClassifierConfig, SequenceClassifier
-from linsight.models.sequence.decoding import Steps, why_eager
+from linsight.models.sequence.decoding import Steps, decode_error, why_eager
 from linsight.models.sequence.density import ImageDensity, ImageDensityConfig
 from linsight.models.sequence.embedding import Context, RasterEmbedding, TokenEmbedding
 from linsight.models.sequence.generation import generate, restrict
@@ -33,6 +33,7 @@ __all__ = [
     "Steps",
     "TokenEmbedding",
     "TokenModelConfig",
+    "decode_error",
     "from_published",
     "generate",
     "restrict",

@@ -1,6 +1,7 @@
 """Steps of one token for loops that draw: one compiled call where a model allows it, else its own."""
 
 import contextlib
+import copy
 from typing import Any, cast
 
 import torch
@@ -8,11 +9,15 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from linsight import kernels
+from linsight.mixers import config
 from linsight.models.sequence.decoded import block_states, decoder, uncovered
 from linsight.models.sequence.embedding import Context
 from linsight.models.sequence.model import SequenceModel, SequenceState
+from linsight.models.sequence.stack import SequenceConfig
+from linsight.models.sequence.tokens import TokenModelConfig
+from linsight.profiling import largest_error
 
-__all__ = ["Steps", "why_eager"]
+__all__ = ["Steps", "decode_error", "why_eager"]
 
 
 class Steps:
@@ -102,6 +107,29 @@ def why_eager(model: nn.Module) -> str | None:
     if torch.is_grad_enabled() and any(p.requires_grad for p in model.parameters()):
         return "gradients are recorded"
     return None
+
+
+@torch.inference_mode()
+def decode_error() -> float:
+    """The largest relative error of compiled steps to float64, of a small model with a mixer of each kind.
+
+    Raises:
+        ValueError: Steps are not compiled here, with the reason.
+    """
+    kinds = ("rwkv7", "linear", "retnet", "gated_delta", "mamba", "mamba2", "rwkv6", "performer")
+    sequence = SequenceConfig(dim=16, layers=len(kinds), mlp_dim=16, mixers=tuple(map(config, kinds)))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = TokenModelConfig(vocabulary=5, sequence=sequence).build().eval().requires_grad_(False)
+        nn.init.normal_(model.head.weight)
+    steps, tokens = Steps(model), torch.tensor([[0, 1, 2], [3, 4, 0]])
+    if steps.reason:
+        raise ValueError(f"there is no compiled step: {steps.reason}")
+    found, state = [], None
+    for column in tokens.unbind(1):
+        logits, state = steps(column, state)
+        found.append(logits)
+    return largest_error([torch.stack(found, 1)], [copy.deepcopy(model).double()(tokens)[0]])
 
 
 def _writable(state: SequenceState) -> SequenceState:
