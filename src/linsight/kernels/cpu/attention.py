@@ -100,9 +100,16 @@ def _forward(
     given, options = (q, k, v, log_decay, bonus, state), (scale, exclusive, normalise, elu1)
     o, final, denominators = _outputs(*given, *options)
     wide_k, wide_v = wide(q.shape[3]), wide(final.shape[3])
-    scratch = _together(q, wide_v) * wide_k * wide_v + STEPS * (3 * wide_k + 2 * wide_v)
-    outputs = {"o": o, "final_state": final, "denominators": denominators}
-    _run("attention_forward", given, options, scratch=scratch, products=2, **outputs)
+    together = _together(q, wide_v)
+    _run(
+        "attention_forward",
+        given,
+        options,
+        together=together,
+        scratch=STEPS * (3 * wide_k + 2 * wide_v) + together * wide_k * wide_v,
+        products=2,
+        **{"o": o, "final_state": final, "denominators": denominators},
+    )
     return o, final, denominators
 
 
@@ -141,12 +148,15 @@ def _backward(
     by_feature = log_decay is not None and log_decay.ndim == 4
     ddecay = exact(batch, length, heads, features if by_feature else 1) if of_decay else None
     wide_k, wide_v, steps = wide(features), wide(width), length + exclusive
-    chunks = -(-steps // STEPS) if of_decay else 0
+    chunks = -(-steps // STEPS)
+    together = 1 if of_decay else _together(q, wide_v)
+    kept = steps * wide_k + chunks * wide_k * wide_v if of_decay else STEPS * wide_k
     _run(
         "attention_backward",
         (q, k, v, log_decay, bonus, state),
         (scale, exclusive, normalise, elu1),
-        scratch=(steps + 2) * wide_k + STEPS * (4 * wide_k + 3 * wide_v) + (3 + chunks) * wide_k * wide_v,
+        together=together,
+        scratch=STEPS * (4 * wide_k + 3 * wide_v) + wide_k + together * (3 * wide_v + 1) * wide_k + kept,
         products=6,
         dout=torch.zeros_like(v) if do is None else do,
         **{"o": o, "denominators": denominators, "dfinal": dfinal},
@@ -193,6 +203,7 @@ def _run(
     given: tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None],
     options: tuple[float, bool, bool, bool],
     *,
+    together: int,
     scratch: int,
     products: int,
     dout: Tensor | None = None,
@@ -204,7 +215,7 @@ def _run(
     batch, length, heads, features = q.shape
     values = v.shape[3] + normalise
     dense |= {"bonus": bonus, "state": state}
-    words = {"scale": scale, "before": exclusive, "normalise": normalise, "elu1": elu1}
+    words = {"scale": scale, "before": exclusive, "normalise": normalise, "elu1": elu1, "together": together}
     attention, copies = fill((q, k, v, decay, dout), words, **dense)
     run(
         name,
@@ -232,7 +243,6 @@ def fill(
         *q.shape,
         v.shape[3],
         by_feature=decay is not None and decay.ndim == 4,
-        together=_together(q, wide(v.shape[3] + bool(words.get("normalise")))),
         **words,
         **{name: rows(x) for name, x in zip(("q", "k", "v", "decay", "dout"), strided, strict=True)},
         **{key: x.data_ptr() for key, x in filled.items()},

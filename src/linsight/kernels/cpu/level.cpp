@@ -7,7 +7,7 @@
 #include "diagonal_space.h"
 #include "favor.h"
 #include "gated_silu.h"
-#include "linear_attention.h"
+#include "linear_attention_backward.h"
 #include "selective_scan.h"
 #include "short_convolution.h"
 
@@ -35,21 +35,27 @@ EXPORTED(scan_backward)(const Scan *s, int64_t begin, int64_t end, float *scratc
   for (int64_t unit = begin; unit < end; ++unit) backward(*s, unit / s->groups, unit % s->groups, scratch);
 }
 
+// As many heads of one row as take turns.
+template <class Body>
+static void together(const Attention &x, int64_t begin, int64_t end, Body body) {
+  for (int64_t unit = begin, next; unit < end; unit = next) {
+    const int64_t row = (unit / x.heads + 1) * x.heads;
+    next = unit + x.together;
+    next = next < row ? next : row;
+    next = next < end ? next : end;
+    body(unit, next);
+  }
+}
+
 // Units: a head of a row.
 EXPORTED(attention_forward)(const Attention *x, int64_t begin, int64_t end, float *scratch) {
   Flushed flushed;
-  for (int64_t unit = begin, next; unit < end; unit = next) {
-    const int64_t row = (unit / x->heads + 1) * x->heads;
-    next = unit + x->together;
-    next = next < row ? next : row;
-    next = next < end ? next : end;
-    forward(*x, unit, next, scratch);
-  }
+  together(*x, begin, end, [&](int64_t first, int64_t last) { forward(*x, first, last, scratch); });
 }
 
 EXPORTED(attention_backward)(const Attention *x, int64_t begin, int64_t end, float *scratch) {
   Flushed flushed;
-  for (int64_t unit = begin; unit < end; ++unit) backward(*x, unit, scratch);
+  together(*x, begin, end, [&](int64_t first, int64_t last) { backward(*x, first, last, scratch); });
 }
 
 EXPORTED(favor_forward)(const Favor *f, int64_t begin, int64_t end, float *scratch) {
