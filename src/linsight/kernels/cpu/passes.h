@@ -30,6 +30,7 @@ class Ahead {
     const int64_t *stride;
     int64_t count;
 
+    // gcc 12 keeps these in a loop, and drops one that stands under an `if`.
     void step(int64_t i) const {
       for (int64_t l = 0; l < count; ++l) __builtin_prefetch((const void *)(line[l] + i * stride[l]));
     }
