@@ -42,7 +42,9 @@ def _choice(shape: tuple[int, int, int, int], level: str) -> Table:
     for form, longest in {"auto": shape[1], "recurrent": 64, "parallel": 512, "chunk": shape[1]}.items():
         if shape[1] <= longest:
             attention = partial(_at_level, level, partial(_linear, form=form, normalise=True))
-            candidates[form] = candidate(attention, definition, inputs, _flops(inputs, form))
+            with kernels.cpu.at_level(level):
+                flops = _flops(inputs, form)
+            candidates[form] = candidate(attention, definition, inputs, flops)
     batch, length, heads, width = shape
     title = f"forward, B={batch} T={length} H={heads} K=V={width}, float32, kernels: {level}"
     return Table(title, "auto", candidates)

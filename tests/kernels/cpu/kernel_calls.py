@@ -67,7 +67,7 @@ class Call:
 
 def results(call: Call, form: str = "naive", *, of: str = "both") -> dict[str, Tensor]:
     """Outputs, final state, and every input's gradient for a loss `of` outputs, final state, or both."""
-    call = call.map(lambda _, x: x.detach().clone().requires_grad_())
+    call = call.map(lambda _, x: x.detach().requires_grad_())
     found = dict(zip(("output", "state"), call(form), strict=True))
     generator = torch.Generator().manual_seed(1)
     drawn = {name: torch.randn(parts(x).shape, generator=generator) for name, x in found.items()}

@@ -9,6 +9,18 @@ from functools import partial
 
 import pytest
 import torch
+from decode_cases import (
+    CLOSE,
+    KINDS,
+    assert_follows,
+    awake,
+    error,
+    mixers_of,
+    own_step,
+    raster_model,
+    tokens_model,
+    walk,
+)
 from torch import Tensor, nn
 
 from linsight import kernels
@@ -16,7 +28,6 @@ from linsight.kernels.cpu import decode, library
 from linsight.mixers import config
 from linsight.models.sequence import (
     Context,
-    RasterEmbedding,
     SequenceConfig,
     SequenceModel,
     SequenceState,
@@ -28,96 +39,6 @@ from linsight.models.sequence.decoded import block_states
 
 LEVELS = kernels.cpu.levels()
 pytestmark = pytest.mark.skipif(not LEVELS, reason=f"no library: {kernels.cpu.why_not()}")
-CLOSE = 1e-6
-"""Relative, of logits and states after some steps; where a small model magnifies its own rounding, as layer
-norm does with three numbers, and similarities of relu near 0, three times what its own step is off."""
-
-
-def awake(model: SequenceModel) -> SequenceModel:
-    """Every weight matters; a model's heads begin at 0."""
-    for parameter in model.parameters():
-        if parameter.ndim > 1:
-            nn.init.normal_(parameter, std=parameter.shape[-1] ** -0.5)
-        else:
-            nn.init.normal_(parameter, mean=0.5, std=0.2)
-    return model.eval().requires_grad_(False)
-
-
-def tokens_model(
-    *, dim=20, layers=2, mlp_dim=27, norm="layer", previous=2, outputs=9, kind="linear", **mixer
-) -> SequenceModel:
-    """Nothing in it is a multiple of a register's width unless it is asked for."""
-    sequence = SequenceConfig(
-        dim=dim, layers=layers, mlp_dim=mlp_dim, mixers=(config(kind, **mixer),), norm=norm
-    )
-    embedding = TokenEmbedding(7, dim, max_length=12, previous=previous)
-    return awake(SequenceModel(embedding, sequence, outputs))
-
-
-def raster_model(**options) -> SequenceModel:
-    """Grid of 3 x 4 cells, two steps after it, neighbours that lie outside at every edge."""
-    sequence = SequenceConfig(dim=24, layers=2, mlp_dim=10, mixers=(config("linear", heads=3),))
-    features = torch.randn(4, 3) if options.pop("features", True) else None
-    neighbours = ((0, -1), (-1, 0), (-1, 1), (0, -2), (-2, 0))
-    embedding = RasterEmbedding(
-        4, 3, (3, 4), 24, neighbours=neighbours, features=features, extra_steps=2, **options
-    )
-    return awake(SequenceModel(embedding, sequence, 6, features=features))
-
-
-def error(found: Tensor, expected: Tensor) -> float:
-    """Relative; 0 where there is nothing."""
-    wrong = (found.double() - expected).norm() / expected.double().norm()
-    return float(wrong) if expected.numel() else 0.0
-
-
-def walk(step: Callable, tokens: Tensor) -> tuple[list[Tensor], SequenceState]:
-    """The logits of every step from the beginning, and the last state."""
-    state, found = None, []
-    for column in tokens.unbind(1):
-        logits, state = step(column, state)
-        found.append(logits)
-    assert state is not None
-    return found, state
-
-
-def own_step(model: SequenceModel, token: Tensor, state: SequenceState | None) -> tuple:
-    """The model's call of length 1."""
-    logits, state = model(token[:, None], state)
-    return logits[:, 0], state
-
-
-@torch.no_grad()
-def assert_follows(
-    model: SequenceModel, tokens: Tensor, exact: SequenceModel | None = None, **options
-) -> None:
-    """All steps at every level: logits, states and contexts are those of `exact` in float64."""
-    eager, exact = exact or model, copy.deepcopy(exact or model).double()
-    (expected, after), (rounded, own) = (walk(partial(own_step, one), tokens) for one in (exact, eager))
-    for level in LEVELS:
-        with kernels.cpu.at_level(level):
-            steps = Steps(model, **options)
-            assert steps.reason is None
-            found, state = walk(steps, tokens)
-        for one, other, third in zip(found, expected, rounded, strict=True):
-            assert error(one, other) <= max(CLOSE, 3 * error(third, other))
-        for layer in zip(state.layers, after.layers, own.layers, strict=True):
-            for one, other, third in zip(*layer, strict=True):
-                assert error(one, other) <= max(CLOSE, 3 * error(third, other))
-        assert all(torch.equal(one, other) for one, other in zip(state.context, after.context, strict=True))
-
-
-KINDS: dict[str, dict] = {
-    "linear": {},
-    "retnet": {"heads": 2},
-    "mamba2": {"states": 5, "head_dim": 10, "groups": 2},
-    "gated_delta": {"heads": 2},
-    "mamba": {},
-    "rwkv6": {"heads": 2},
-    "rwkv7": {"heads": 2},
-    "performer": {"heads": 2},
-    "norm_attention": {"heads": 2},
-}
 MODELS = {
     "odd sizes": {"heads": 4},
     "rms norm": {"norm": "rms"},
@@ -184,54 +105,6 @@ def test_steps_continue_what_a_long_call_left(kind: str) -> None:
         assert error(logits, wanted[:, 0]) < 3 * CLOSE
 
 
-@pytest.mark.parametrize("level", LEVELS)
-def test_the_softplus_of_steps_is_exact_at_every_size(level: str) -> None:
-    """Steps from e^-60 to 200: what a scan writes into an empty state, times B x, is the step itself."""
-    x = torch.cat([torch.linspace(-60, 60, 499), torch.tensor([200.0])])
-    channels = len(x)
-    model = tokens_model(kind="mamba", dim=channels // 2, states=1, step_rank=1, layers=1, previous=0)
-    mixer = model.stack.mixers[0]
-    for parameter, value in (
-        (mixer.in_proj.weight, 0.0),
-        (mixer.conv1d.weight, 0.0),
-        (mixer.conv1d.bias, 1e3),
-    ):
-        parameter.data.fill_(value)
-    mixer.x_proj.weight.data.zero_()[1, 0] = 1.0
-    mixer.dt_proj.weight.data.zero_()
-    mixer.dt_proj.bias.data.copy_(x)
-    with kernels.cpu.at_level(level):
-        _, state = Steps(model)(torch.tensor([1]))
-    found = state.layers[0].memory.flatten().double() / 1e6
-    exact = torch.nn.functional.softplus(x.double(), threshold=1000)
-    assert ((found - exact).abs() / exact).max() < 4e-7
-
-
-@pytest.mark.parametrize("level", LEVELS)
-def test_the_tangent_of_projections_is_exact_at_every_size(level: str) -> None:
-    """Of 1e-9 to 30: by the share of the token before, here all there is of a key, into an empty state."""
-    x = torch.cat([torch.linspace(-2, 2, 201), torch.logspace(-9, 1.5, 99)])
-    dim = len(x)
-    model = tokens_model(kind="rwkv6", dim=dim, heads=dim, mix_rank=dim, layers=1, previous=0, outputs=1)
-    mixer = model.stack.mixers[0]
-    for parameter in (model.embedding.tokens.weight, model.embedding.positions.weight, mixer.time_maa_w1):
-        parameter.data.zero_()
-    mixer.time_maa_w1.data[:, dim : 2 * dim] = x.diag()
-    for matrix in (mixer.time_maa_w2.data[1], mixer.key.weight.data, mixer.value.weight.data):
-        matrix.copy_(torch.eye(dim))
-    for share, value in ((mixer.time_maa_x, 1), (mixer.time_maa_k, 0), (mixer.time_maa_v, 1)):
-        share.data.fill_(value)
-    mixer.time_maa_w2.data[2] = 0
-    with kernels.cpu.at_level(level):
-        steps = Steps(model)
-        _, state = steps(torch.tensor([1]))
-        state.layers[0].shift.fill_(1)
-        state.layers[0].memory.zero_()
-        _, state = steps(torch.tensor([1]), state)
-    found, exact = state.layers[0].memory.flatten().double(), x.double().tanh()
-    assert ((found - exact).abs() / exact.abs().clamp(min=1e-30)).max() < 4e-7
-
-
 def test_values_of_the_first_layer_are_relayed_past_others() -> None:
     """Of narrower and wider mixers in between, whose values are not those."""
     mixers = (config("rwkv7", heads=2), config("linear"), config("retnet", heads=1, expansion=3))
@@ -240,23 +113,12 @@ def test_values_of_the_first_layer_are_relayed_past_others() -> None:
     assert_follows(model, torch.randint(7, (51, 3)))
 
 
-@pytest.mark.parametrize("kernel", ["exp", "hyperbolic", "relu"])
-def test_random_features_of_any_size_are_relative_to_the_largest(kernel: str) -> None:
-    """Of e^-50 and less at first: the largest key rises again and again, or makes all others fade."""
-    model = tokens_model(kind="performer", heads=2, layers=1, kernel=kernel)
-    model.stack.mixers[0].qkv.weight.data.mul_(15)
-    tokens = torch.randint(7, (51, 6))
-    _, state = own_step(model, tokens[:, 0], None)
-    assert kernel == "relu" or state.layers[0].peak.min() < -50
-    assert_follows(model, tokens)
-
-
 def test_a_memory_of_other_random_features_is_refused() -> None:
     """In the model's words; a row that has read nothing may stand beside others."""
     model = tokens_model(kind="performer")
     steps, tokens = Steps(model), torch.tensor([1, 2])
     _, state = steps(tokens)
-    assert torch.equal(state.layers[1].draw, model.stack.mixers[1].projection.draw.expand(2))
+    assert torch.equal(state.layers[1].draw, mixers_of(model)[1].projection.draw.expand(2))
     for part in state.layers[1]:
         part[1] = 0
     state.layers[1].peak[1] = 50.0
@@ -368,15 +230,6 @@ def test_nan_stays_in_its_row(level: str) -> None:
     assert logits[[0, 1, 3]].isfinite().all()
 
 
-def test_large_activations_saturate_as_the_model_does() -> None:
-    """Gates and features far beyond where an exponential of float32 ends, on both sides."""
-    model = tokens_model(layers=1)
-    for block in model.stack.blocks:
-        block.mlp.gate_value.weight.data.mul_(300.0)
-        block.mixer.qkv.weight.data.mul_(100.0)
-    assert_follows(model, torch.randint(7, (9, 2)))
-
-
 def test_no_rows_give_no_logits() -> None:
     logits, state = Steps(tokens_model())(torch.zeros(0, dtype=torch.int64))
     assert logits.shape == (0, 9)
@@ -406,6 +259,15 @@ def test_what_the_model_refuses_is_refused_in_its_words(level: str, raster: bool
         assert found == refusal(partial(own_step, model), tokens)
 
 
+def decoded(
+    steps: Steps, tokens: Tensor, state: SequenceState, parts: list[kernels.cpu.BlockState]
+) -> Tensor:
+    """A step without what `Steps` says where it is refused."""
+    assert steps._decoder is not None
+    start, recent, place = state.context
+    return steps._decoder.step(tokens, start, recent, place, parts)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_state_of_other_rows_or_of_another_model_is_refused(kind: str) -> None:
     """In the model's words where it has some; no memory of another size is ever touched."""
@@ -421,11 +283,11 @@ def test_a_state_of_other_rows_or_of_another_model_is_refused(kind: str) -> None
         parts[0]._replace(memory=parts[0].memory.double()),
         parts[0]._replace(memory=few.layers[0][-1]),
     ):
-        decoder = Steps(model)._decoder
+        steps = Steps(model)
         with pytest.raises(
             ValueError, match=r"memory: expected \(3, .*\) of torch.float32 without gaps, got"
         ):
-            kernels.cpu.Decoder.step(decoder, torch.tensor([1, 2, 3]), *whole.context, [wrong, *parts[1:]])
+            decoded(steps, torch.tensor([1, 2, 3]), whole, [wrong, *parts[1:]])
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -442,22 +304,7 @@ def test_a_state_that_says_nonsense_reads_nothing_outside(level: str) -> None:
         with pytest.raises(
             ValueError, match="tokens: one is out of range, or a row has no place left or features"
         ):
-            kernels.cpu.Decoder.step(
-                steps._decoder, torch.tensor([0, 1]), *state.context, block_states(model, state.layers)
-            )
-
-
-@pytest.mark.parametrize("level", LEVELS)
-def test_fading_states_cost_no_denormal_numbers(level: str) -> None:
-    """They are 0 inside, and the processor's mode is put back."""
-    model = tokens_model()
-    with kernels.cpu.at_level(level):
-        steps = Steps(model)
-        _, state = steps(torch.tensor([1]))
-        state.layers[0].memory.fill_(1e-40)
-        logits, _ = steps(torch.tensor([1]), state)
-    assert logits.isfinite().all()
-    assert (torch.tensor([1e-40]) * 0.5).item() > 0
+            decoded(steps, torch.tensor([0, 1]), state, block_states(model, state.layers))
 
 
 def test_the_structures_have_the_sizes_of_the_fields_in_c() -> None:

@@ -1,5 +1,7 @@
 """The compiled FAVOR+ beside the laws of every kernel: shapes, absent tokens, the running peak."""
 
+from functools import partial
+
 import pytest
 import torch
 from favor_cases import HEADS, defined, drawn, found
@@ -81,6 +83,23 @@ def test_a_query_that_meets_no_key_reads_zero_without_a_gradient(level: str) -> 
     torch.testing.assert_close(o[:, 1], torch.full((2, 1, 3), 4.0))
     assert not gradients[0][:, 0].any()
     assert all(x.isfinite().all() for x in gradients)
+
+
+@every_level
+def test_sums_whose_terms_are_no_normal_numbers_are_none(level: str) -> None:
+    """Beside keys of e^30 that are forgotten: of parts of e^-50 both, o is 0; of e^-30, the mean still."""
+    apart = torch.tensor([[0.0, -50.0], [0.0, -30.0]])[:, None, None]
+    leaves = [x.clone().requires_grad_() for x in (apart, apart.flip(-1), torch.full((2, 1, 1, 3), 4.0))]
+    q, k, v = leaves
+    nothing = torch.zeros(2, 1, 2, 4), torch.full((2, 1), 30.0)
+    read = partial(ops.favor_attention, q, k, v, torch.zeros(2, 1, 1), initial_state=nothing)
+    with kernels.cpu.at_level(level):
+        o, _ = read(form="compiled")
+        gradients = torch.autograd.grad(o.sum(), leaves)
+    assert not o[0].any()
+    torch.testing.assert_close(o[1], torch.full((1, 1, 3), 4.0))
+    assert not any(x[0].any() for x in gradients)
+    torch.testing.assert_close(o, read(form="recurrent")[0])
 
 
 def test_large_logarithms_keep_the_accuracy_that_they_are_given_with() -> None:

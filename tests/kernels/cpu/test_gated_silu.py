@@ -59,13 +59,18 @@ def test_bfloat16_is_rounded_once(level: str, shape: tuple[int, int]) -> None:
 
 @every_level
 def test_rounding_to_bfloat16_is_that_of_torch(level: str) -> None:
-    """A product of two bfloat16 is a float, and that is y of an open gate: every tie goes to the even one."""
+    """A product of two bfloat16 is a float, and that is y of an open gate: every tie goes to the even one.
+
+    To the bit: -0 is another number than 0.
+    """
     significands = 1 + torch.arange(128) / 128
-    gate, value = torch.cartesian_prod(64 * significands, significands).mT.bfloat16()
+    values = torch.cat([significands, -significands, torch.tensor([0.0, -0.0])])
+    gate, value = torch.cartesian_prod(64 * significands, values).mT.bfloat16()
     # At 64 and above 1 + exp(-z) is 1 in float32.
     with kernels.cpu.at_level(level):
         found = ops.gated_silu(torch.stack([gate, value], -1), form="compiled")[:, 0]
-    assert torch.equal(found, (gate.float() * value.float()).bfloat16())
+    expected = (gate.float() * value.float()).bfloat16()
+    assert torch.equal(found.view(torch.int16), expected.view(torch.int16))
 
 
 @every_level

@@ -79,9 +79,10 @@ def test_pieces_of_any_lengths_are_the_whole(data: st.DataObject) -> None:
 
 @every_level
 @every_call
-def test_strides_do_not_matter(level: str, name: str) -> None:
-    """Transposes, slices and broadcasts of larger tensors give the bits of contiguous ones."""
-    dense = CALLS[name](2, 21, 18, 20)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_strides_do_not_matter(level: str, name: str, dtype: torch.dtype) -> None:
+    """Transposes and slices of larger tensors give the bits of contiguous ones, gradients too."""
+    dense = CALLS[name](2, 21, 18, 20).to(dtype)
     ways = (
         lambda x: x.mT.contiguous().mT if x.ndim > 1 else x,
         lambda x: x.transpose(0, 1).contiguous().transpose(0, 1) if x.ndim > 1 else x,
@@ -91,10 +92,10 @@ def test_strides_do_not_matter(level: str, name: str) -> None:
         ),
     )
     with kernels.cpu.at_level(level):
-        expected = dense("compiled")
+        expected = results(dense, "compiled")
         for way in ways:
-            strided = dense.map(lambda _, x, way=way: way(x))
-            assert all(torch.equal(x, y) for x, y in zip(strided("compiled"), expected, strict=True))
+            found = results(dense.map(lambda _, x, way=way: way(x)), "compiled")
+            assert all(torch.equal(found[which], x) for which, x in expected.items())
 
 
 @every_call

@@ -1,5 +1,7 @@
 """The compiled library: what it says of itself, when it is refused, and what runs without it."""
 
+import ctypes
+import itertools
 import os
 import shutil
 import subprocess
@@ -169,6 +171,40 @@ def test_the_threads_are_torchs_own_or_ours_and_compute_the_same(monkeypatch) ->
         torch.set_num_threads(before)
     assert all(torch.equal(x, found[1][name]) for name, x in found[0].items())
     assert (openmp._loaded() is not None) == any((Path(torch.__file__).parent / "lib").glob("libgomp*"))
+
+
+KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
+WORK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+PARALLEL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
+NUMBER = ctypes.CFUNCTYPE(ctypes.c_int)
+
+
+@needs_library
+@pytest.mark.parametrize("come", [None, 1, 2, 5, 7])
+def test_every_unit_is_done_once_in_memory_of_its_own(monkeypatch, come: int | None) -> None:
+    """However many threads a runtime gives where five are asked for; None: there is no runtime."""
+    parts, turn = [], [0]
+    kernel = KERNEL(lambda _, begin, end, memory: parts.append((begin, end, memory)))
+
+    def in_turn(work: int, data: int, threads: int, _: int) -> None:
+        assert threads == 5
+        for turn[0] in range(come or 0):
+            WORK(work)(data)
+
+    functions = PARALLEL(in_turn), NUMBER(lambda: turn[0]), NUMBER(lambda: come or 0)
+    addresses = [ctypes.cast(function, ctypes.c_void_p).value or 0 for function in functions]
+    monkeypatch.setattr(library, "runtime", lambda: openmp.Runtime(*addresses) if come else None)
+    monkeypatch.setattr(library, "_function", lambda *_: kernel)
+    before = torch.get_num_threads()
+    torch.set_num_threads(5)
+    try:
+        library.run("none", library._Shared(), units=13, scratch=17, operations=5 * library.ENOUGH)
+    finally:
+        torch.set_num_threads(before)
+    assert sorted(unit for begin, end, _ in parts for unit in range(begin, end)) == list(range(13))
+    memories = sorted(memory for *_, memory in parts)
+    assert len(memories) == 5
+    assert all(second - first >= 17 * 4 for first, second in itertools.pairwise(memories))
 
 
 @needs_library

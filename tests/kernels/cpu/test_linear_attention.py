@@ -106,15 +106,16 @@ def test_the_exponential_is_exact_to_two_units_and_at_its_ends(level: str) -> No
 
 
 @pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("rounded", ["qkv", "q", "k", "v"])
 @pytest.mark.parametrize("normalise", [False, True])
 @pytest.mark.parametrize("feature_map", ["identity", "elu1"])
 def test_bfloat16_is_widened_where_it_is_read_and_rounded_once(
-    level: str, feature_map: str, normalise: bool
+    level: str, feature_map: str, normalise: bool, rounded: str
 ) -> None:
     """To the bit what float32 gives of the same numbers; gradients of a quotient read o, which is rounded."""
     call = case(70, "feature", "before", dtype=torch.float32, features=17, values=33, normalise=normalise)
     call = replace(call, options=call.options | {"feature_map": feature_map})
-    half = call.map(lambda name, x: x.bfloat16() if name in "qkv" else x)
+    half = call.map(lambda name, x: x.bfloat16() if name in rounded else x)
     wide = half.map(lambda _, x: x.float())
     with kernels.cpu.at_level(level):
         found, expected = _of_bfloat16(half), _of_bfloat16(wide)
@@ -136,6 +137,31 @@ def _of_bfloat16(call: Case) -> dict[str, Tensor]:
     gradients = torch.autograd.grad([o, state], list(call.tensors().values()), weights)
     named = {f"grad of {name}": x for name, x in zip(call.tensors(), gradients, strict=True)}
     return {"o": o.detach(), "final state": state.detach(), **named}
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_heads_that_take_turns_do_not_know_of_one_another(level: str, monkeypatch) -> None:
+    """One by one, in twos and a rest, or all of a row: the same bits, in the memory that so many need."""
+    call = case(70, "feature", "before", dtype=torch.float32, heads=5, features=17, values=33)
+    state, made, found = 32 * 48, torch.empty, []
+    guards: list[Tensor] = []
+
+    def empty(*shape: int, **options) -> Tensor:
+        edge = 5 * state
+        whole = made(torch.Size(shape).numel() + 2 * edge, **options)
+        whole[:edge] = whole[-edge:] = 12345
+        guards.extend((whole[:edge], whole[-edge:]))
+        return whole[edge:-edge].view(shape)
+
+    for together in (1, 2, 5):
+        monkeypatch.setattr(kernel, "CACHED", together * state)
+        with kernels.cpu.at_level(level), monkeypatch.context() as patch:
+            patch.setattr(torch, "empty", empty)
+            found.append(call("compiled"))
+    assert len(guards) == 6
+    assert all((guard == 12345).all() for guard in guards)
+    for other in found[1:]:
+        assert all(torch.equal(x, y) for x, y in zip(found[0], other, strict=True))
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -253,6 +253,20 @@ def test_every_reason_to_run_the_models_own_step_is_told(model, change, reason: 
 
 
 @needs_library
+def test_a_stack_whose_first_layer_is_missing_is_refused_in_the_models_words() -> None:
+    """Later ones of `rwkv7` read its values, and other mixers before them have none."""
+    mixers = (config("linear", heads=2), config("rwkv7", heads=2))
+    sequence = SequenceConfig(dim=8, layers=4, mlp_dim=8, mixers=mixers)
+    model = TokenModelConfig(vocabulary=3, sequence=sequence).build().requires_grad_(False)
+    assert why_eager(model) is None
+    model.stack.blocks.append(model.stack.blocks.pop(1))
+    steps = Steps(model)
+    assert steps.reason == "stack reads values of a first layer that it has not"
+    with pytest.raises(ValueError, match="v_first: layer 1 of mixer 'rwkv7' needs the first layer's values"):
+        steps(torch.tensor([1]))
+
+
+@needs_library
 def test_mixers_and_maps_that_are_not_covered_are_named() -> None:
     for mixer, reason in (
         (config("softmax"), "stack.blocks.0.mixer is of type SoftmaxAttention"),

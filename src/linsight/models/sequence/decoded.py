@@ -10,6 +10,7 @@ from linsight import kernels
 from linsight.kernels.cpu import BlockState, DecodedBlock, DecodedEmbedding, Decoder
 from linsight.mixers.linear import LinearAttention
 from linsight.mixers.mamba2 import Mamba2
+from linsight.mixers.rwkv7 import RWKV7
 from linsight.models.sequence.decoded_mixers import MIXERS
 from linsight.models.sequence.embedding import RasterEmbedding, TokenEmbedding
 from linsight.models.sequence.model import Head, SequenceModel
@@ -34,6 +35,11 @@ def uncovered(module: nn.Module) -> str | None:
         return f"has feature map {module.config.feature_map!r}"
     if isinstance(module, Mamba2) and module.config.step_limits is not None:
         return "has limits of its steps"
+    relays = (
+        [mixer for mixer in module.mixers if isinstance(mixer, RWKV7)] if isinstance(module, Stack) else []
+    )
+    if relays and not relays[0].first:
+        return "reads values of a first layer that it has not"
     if isinstance(module, RandomProjection) and module.training and module.redraw_every is not None:
         return "draws its features anew in training"
     return None
