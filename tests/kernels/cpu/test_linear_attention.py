@@ -140,6 +140,18 @@ def _of_bfloat16(call: Case) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("level", LEVELS)
+def test_a_nan_of_any_bits_in_a_float32_state_is_one_in_bfloat16(level: str) -> None:
+    """Rounded as a number, 0x7f800001 would be infinity and 0x7fffffff -0."""
+    x = torch.ones(1, 3, 1, 16, dtype=torch.bfloat16)
+    for bits in (0x7FC00000, 0x7F800001, 0x7FFFFFFF, -1):
+        nan = torch.tensor(bits, dtype=torch.int32).view(torch.float32)
+        state = nan.expand(1, 1, 16, 16)
+        with kernels.cpu.at_level(level):
+            o, _ = ops.linear_attention(x, x, x, initial_state=state, form="compiled")
+        assert o.isnan().all()
+
+
+@pytest.mark.parametrize("level", LEVELS)
 def test_heads_that_take_turns_do_not_know_of_one_another(level: str, monkeypatch) -> None:
     """One by one, in twos and a rest, or all of a row: the same bits, in the memory that so many need."""
     call = case(70, "feature", "before", dtype=torch.float32, heads=5, features=17, values=33)

@@ -24,11 +24,10 @@ INLINE Halves halves(Words x) { return __builtin_convertvector(x, Halves); }
 
 INLINE Floats widened(Halves x) { return (Floats)(words(x) << 16); }
 
-// To the nearest, of two as near to the even one. NaN stays NaN where it comes of bfloat16, or of the processor: the lower
-// half of these is 0. Of a float with all bits set, rounding would make a zero.
+// To the nearest, of two as near to the even one; NaN, of which rounding might make infinity or 0, stays NaN.
 INLINE Halves narrowed(Floats x) {
-  const Words bits = (Words)x;
-  return halves((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+  const Words bits = (Words)x, rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16, nan = (Words)(x != x);
+  return halves((rounded & ~nan) | (nan & 0x7fc0));
 }
 
 INLINE Vector load(const uint16_t *from, int64_t count) {

@@ -35,10 +35,9 @@ def uncovered(module: nn.Module) -> str | None:
         return f"has feature map {module.config.feature_map!r}"
     if isinstance(module, Mamba2) and module.config.step_limits is not None:
         return "has limits of its steps"
-    relays = (
-        [mixer for mixer in module.mixers if isinstance(mixer, RWKV7)] if isinstance(module, Stack) else []
-    )
-    if relays and not relays[0].first:
+    mixers = module.mixers if isinstance(module, Stack) else ()
+    relays = [mixer.first for mixer in mixers if isinstance(mixer, RWKV7)]
+    if relays and not relays[0]:
         return "reads values of a first layer that it has not"
     if isinstance(module, RandomProjection) and module.training and module.redraw_every is not None:
         return "draws its features anew in training"
