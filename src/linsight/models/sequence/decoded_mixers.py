@@ -9,6 +9,7 @@ from torch import Tensor
 
 from linsight.kernels.cpu import BlockState, DecodedConvolution, DecodedMixer, DecodedProjection
 from linsight.mixers.gated_delta import GatedDeltaNet
+from linsight.mixers.heads import HeadedMixer
 from linsight.mixers.linear import LinearAttention
 from linsight.mixers.mamba import Mamba
 from linsight.mixers.mamba2 import Mamba2
@@ -23,50 +24,37 @@ __all__ = ["MIXERS"]
 
 
 def _linear(mixer: LinearAttention) -> DecodedMixer:
-    return DecodedMixer(
-        project=[DecodedProjection(weight=mixer.qkv.weight)],
-        out=mixer.out.weight,
-        heads=mixer.heads,
-        keys=mixer.head_dim,
-        values=mixer.head_dim,
-        q=0,
-        k=mixer.dim,
-        v=2 * mixer.dim,
-        feature_map=mixer.config.feature_map,
-        normalise=mixer.normalise,
-    )
+    return _headed(mixer, feature_map=mixer.config.feature_map, normalise=mixer.normalise)
 
 
 def _norm_attention(mixer: NormAttention) -> DecodedMixer:
-    return DecodedMixer(
-        project=[DecodedProjection(weight=mixer.qkv.weight)],
-        out=mixer.out.weight,
-        heads=mixer.heads,
-        keys=mixer.head_dim,
-        values=mixer.head_dim,
-        q=0,
-        k=mixer.dim,
-        v=2 * mixer.dim,
-        feature_map={"t1": "elu", "t2": "elu1"}[mixer.config.variant],
-        norm_groups=1,
-        norm_eps=mixer.config.eps,
-    )
+    feature_map = {"t1": "elu", "t2": "elu1"}[mixer.config.variant]
+    return _headed(mixer, feature_map=feature_map, norm_groups=1, norm_eps=mixer.config.eps)
 
 
 def _performer(mixer: Performer) -> DecodedMixer:
-    return DecodedMixer(
-        project=[DecodedProjection(weight=mixer.qkv.weight)],
-        out=mixer.out.weight,
-        heads=mixer.heads,
+    return _headed(
+        mixer,
         keys=mixer.num_features,
-        values=mixer.head_dim,
-        q=0,
-        k=mixer.dim,
-        v=2 * mixer.dim,
         normalise=True,
         features=mixer.projection.weight * mixer.head_dim**-0.25,
         kernel=mixer.config.kernel,
         draw=int(mixer.projection.draw),
+    )
+
+
+def _headed(mixer: HeadedMixer, *, keys: int | None = None, **options: Any) -> DecodedMixer:
+    """Of one projection to queries, keys and values of as many heads; `keys` where features are more."""
+    return DecodedMixer(
+        project=[DecodedProjection(weight=mixer.qkv.weight)],
+        out=mixer.out.weight,
+        heads=mixer.heads,
+        keys=mixer.head_dim if keys is None else keys,
+        values=mixer.head_dim,
+        q=0,
+        k=mixer.dim,
+        v=2 * mixer.dim,
+        **options,
     )
 
 
